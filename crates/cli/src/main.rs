@@ -1,0 +1,2 @@
+//! Entry point of the `onecopy` command.
+fn main() {}

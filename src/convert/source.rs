@@ -1,0 +1,74 @@
+//! Where foreign bytes are read from, and the result of reading them.
+#![forbid(unsafe_code)]
+
+use std::io;
+use std::ops::Range;
+
+use crate::format::{ArrayId, ArrayInfo};
+use crate::model::array::ArraySource;
+use crate::model::graph::Graph;
+
+/// Random access to foreign bytes: a file, an unlinked temporary copy of what was decompressed, or memory.
+pub trait ReadAt: Send + Sync {
+    /// Total number of bytes.
+    fn len_bytes(&self) -> u64;
+    /// Fills `buf` from `offset`; an error if the bytes end before.
+    fn read_exact_at(&self, offset: u64, buf: &mut [u8]) -> io::Result<()>;
+}
+
+/// A foreign file as plain data: the object, and where the bytes of its arrays are.
+pub struct Foreign {
+    /// The object; its array ids index `arrays`.
+    pub graph: Graph,
+    /// The arrays in order of appearance.
+    pub arrays: Vec<ForeignArray>,
+    /// What the ranges of `arrays` refer to.
+    pub source: Box<dyn ReadAt>,
+    /// What was read, in words: `joblib, zlib` or `pickle protocol 5`.
+    pub container: String,
+}
+
+/// One array of a foreign file.
+pub struct ForeignArray {
+    /// What it is.
+    pub info: ArrayInfo,
+    /// Its bytes; their number was checked against `info`.
+    pub data: ForeignData,
+}
+
+/// Bytes of a foreign array.
+pub enum ForeignData {
+    /// They lie in the source as they are.
+    Source(Range<u64>),
+    /// They had to be decoded.
+    Owned(Box<[u8]>),
+}
+
+impl ArraySource for Foreign {
+    fn array_count(&self) -> u32 {
+        u32::try_from(self.arrays.len()).unwrap_or(u32::MAX)
+    }
+
+    fn info(&self, id: ArrayId) -> ArrayInfo {
+        self.arrays[id.0 as usize].info.clone()
+    }
+
+    fn read_at(&self, id: ArrayId, offset: u64, buf: &mut [u8]) -> io::Result<()> {
+        match &self.arrays[id.0 as usize].data {
+            ForeignData::Source(range) => {
+                let start = range.start.checked_add(offset).ok_or(io::ErrorKind::UnexpectedEof)?;
+                let end = start.checked_add(buf.len() as u64).ok_or(io::ErrorKind::UnexpectedEof)?;
+                if end > range.end {
+                    return Err(io::ErrorKind::UnexpectedEof.into());
+                }
+                self.source.read_exact_at(start, buf)
+            }
+            ForeignData::Owned(bytes) => {
+                let start = usize::try_from(offset).map_err(|_| io::ErrorKind::UnexpectedEof)?;
+                let end = start.checked_add(buf.len()).ok_or(io::ErrorKind::UnexpectedEof)?;
+                buf.copy_from_slice(bytes.get(start..end).ok_or(io::ErrorKind::UnexpectedEof)?);
+                Ok(())
+            }
+        }
+    }
+}

@@ -1,0 +1,2 @@
+//! Runs a plan; borrows its arrays, copies nothing.
+#![forbid(unsafe_code)]

@@ -1,0 +1,2 @@
+//! The bytes of one file, shared and read-only.
+#![allow(unsafe_code)]

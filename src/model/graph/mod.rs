@@ -1,0 +1,165 @@
+//! The saved Python object as plain data.
+//!
+//! Nodes refer to each other by number, so shared references stay shared and cycles are possible.
+//! Walk with an explicit stack and a set of seen nodes; never by recursion.
+#![forbid(unsafe_code)]
+
+use crate::format::dtype::{Dtype, Plain};
+use crate::format::{ArrayId, Order};
+
+/// The number of a node in its [`Graph`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct NodeId(pub u32);
+
+/// One saved object: nodes and the one to start from. Every [`NodeId`] inside is below `nodes.len()`.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Graph {
+    /// All nodes.
+    pub nodes: Vec<Node>,
+    /// The saved object itself.
+    pub root: NodeId,
+}
+
+/// One Python value.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Node {
+    /// `None`
+    None,
+    /// `True` or `False`
+    Bool(bool),
+    /// An int that fits.
+    Int(i64),
+    /// Any other int: two's complement, little-endian, shortest form.
+    BigInt(Box<[u8]>),
+    /// `float`, every bit kept.
+    Float(f64),
+    /// `str`
+    Str(Box<str>),
+    /// `bytes`
+    Bytes(Blob),
+    /// `bytearray`
+    ByteArray(Blob),
+    /// `tuple`
+    Tuple(Vec<NodeId>),
+    /// `list`
+    List(Vec<NodeId>),
+    /// `dict`, in insertion order. Keys keep their type: `1`, `True` and `"1"` are three keys here.
+    Dict(Vec<(NodeId, NodeId)>),
+    /// `set`
+    Set(Vec<NodeId>),
+    /// `frozenset`
+    FrozenSet(Vec<NodeId>),
+    /// A class, function or other importable name; never resolved by this crate.
+    Name {
+        /// As in the file, also when the module has since been renamed.
+        module: Box<str>,
+        /// Dotted path within the module.
+        qualname: Box<str>,
+    },
+    /// A numeric array: some rows of a stored array, seen with a shape of their own.
+    Array(ArrayPart),
+    /// A record array stored as one array per field, narrowed where no value changes.
+    Records(Box<Records>),
+    /// An array of Python objects, in C order of its indices.
+    ObjectArray {
+        /// Length of each dimension.
+        shape: Box<[u64]>,
+        /// The memory order NumPy reports.
+        order: Order,
+        /// One node per element, C order whatever `order` says.
+        items: Vec<NodeId>,
+    },
+    /// An array of an ndarray subclass such as `numpy.matrix`.
+    ArrayOfClass {
+        /// A [`Node::Name`].
+        class: NodeId,
+        /// A [`Node::Array`] or [`Node::ObjectArray`].
+        array: NodeId,
+    },
+    /// A NumPy scalar: one element's bytes.
+    Scalar {
+        /// Its type.
+        dtype: Dtype,
+        /// `itemsize` bytes.
+        bytes: Box<[u8]>,
+    },
+    /// A `numpy.dtype` object.
+    Dtype(Dtype),
+    /// An object made by calling a name, then filled.
+    Object(Box<Object>),
+}
+
+/// Bytes of a `bytes` or `bytearray`.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Blob {
+    /// Short ones lie in the graph.
+    Inline(Box<[u8]>),
+    /// Long ones are a one-dimensional `u8` array.
+    Array(ArrayId),
+}
+
+/// Rows `first_row..first_row + rows` of a stored array, where rows are elements of its first axis.
+///
+/// A whole array has `first_row` 0 and the shape of the stored array. Arrays of many similar objects (the trees
+/// of a forest) are stored end to end in one stored array, in C order; each part then has its own shape, whose first length is its number of rows.
+#[derive(Clone, Debug, PartialEq)]
+pub struct ArrayPart {
+    /// The stored array.
+    pub array: ArrayId,
+    /// Where the part starts, in rows of the stored array.
+    pub first_row: u64,
+    /// The shape of the part.
+    pub shape: Box<[u64]>,
+}
+
+/// A record array in pieces.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Records {
+    /// The record dtype to give back. Bytes that belong to no field are zero.
+    pub dtype: Dtype,
+    /// The shape to give back; C order.
+    pub shape: Box<[u64]>,
+    /// One part per field, in field order; its shape is the record array's (and the field's sub-array). The stored type may be a narrower
+    /// integer than the field's; widening gives every bit back.
+    pub columns: Vec<ArrayPart>,
+}
+
+/// `callable(*args, **kwargs)` or `callable.__new__(callable, *args, **kwargs)`, then items, pairs and state,
+/// in that order, as `copyreg` defines them.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Object {
+    /// How it is made.
+    pub make: Make,
+    /// What makes it: a [`Node::Name`], rarely an object.
+    pub callable: NodeId,
+    /// A [`Node::Tuple`].
+    pub args: NodeId,
+    /// A [`Node::Dict`] with string keys, for [`Make::New`] from protocol 4 on.
+    pub kwargs: Option<NodeId>,
+    /// Appended with `extend` or `append`.
+    pub items: Vec<NodeId>,
+    /// Set with `obj[key] = value`.
+    pub pairs: Vec<(NodeId, NodeId)>,
+    /// Given to `__setstate__`, or put into `__dict__`.
+    pub state: Option<NodeId>,
+}
+
+/// How an [`Object`] comes to be.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Make {
+    /// `callable(*args)`
+    Call,
+    /// `callable.__new__(callable, *args, **kwargs)`
+    New,
+}
+
+impl Records {
+    /// The plain dtypes of the fields.
+    pub fn field_dtypes(&self) -> impl Iterator<Item = Plain> + '_ {
+        let fields = match &self.dtype {
+            Dtype::Record(record) => record.fields.as_slice(),
+            Dtype::Plain(_) => &[],
+        };
+        fields.iter().map(|field| field.dtype)
+    }
+}

@@ -1,0 +1,2 @@
+//! From graph to plan: one file per estimator family.
+#![forbid(unsafe_code)]

@@ -1,0 +1,2 @@
+//! Whole-file operations by path: convert, archive, restore, verify, inspect.
+#![forbid(unsafe_code)]

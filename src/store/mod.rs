@@ -1,0 +1,2 @@
+//! Files on disk: published whole or not at all.
+#![forbid(unsafe_code)]
