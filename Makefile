@@ -1,0 +1,64 @@
+# Every command that a person or a machine runs in this project.
+.DEFAULT_GOAL := help
+SHELL := /bin/bash
+.SHELLFLAGS := -euo pipefail -c
+
+VENV := .venv
+PYTHON := $(VENV)/bin/python
+INSTALLED := $(VENV)/.installed
+SYSTEM_PYTHON := $(shell command -v python3.11 || command -v python3)
+CARGO := cargo
+# Scripts find the command here, wherever CARGO_TARGET_DIR lets cargo build.
+ONECOPY := target/release/onecopy
+BUILT = $${CARGO_TARGET_DIR:-target}/release/onecopy
+FUZZ_SECONDS ?= 60
+
+.PHONY: help setup binary demo test test-rust test-python check bench fuzz clean
+
+help: ## List the recipes
+	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/  make \1\t\2/' | expand -t 22
+
+setup: $(INSTALLED) binary ## Install the pinned Python packages into .venv and build target/release/onecopy
+
+$(INSTALLED): requirements.txt
+	@test -n "$(SYSTEM_PYTHON)" || { echo "error: no python3.11 and no python3 found; install Python 3.11" >&2; exit 1; }
+	"$(SYSTEM_PYTHON)" -m venv $(VENV)
+	$(PYTHON) -m pip install --quiet --disable-pip-version-check --no-input --retries 5 -r requirements.txt
+	@touch $@
+
+binary:
+	$(CARGO) build --release --locked --package onecopy-cli
+	@if [ "$(BUILT)" != "$(ONECOPY)" ] && ! [ "$(BUILT)" -ef "$(ONECOPY)" ]; then \
+	  mkdir -p target/release && cp "$(BUILT)" $(ONECOPY).new && mv $(ONECOPY).new $(ONECOPY); fi
+
+demo: setup ## Train, convert and share a real forest; compare with pickle and joblib (about a minute)
+	$(PYTHON) demo/train.py demo-output
+	$(PYTHON) demo/compare.py demo-output
+
+test: setup ## Run all tests: Rust, then the command against scikit-learn
+	$(MAKE) --no-print-directory test-rust
+	$(MAKE) --no-print-directory test-python
+
+test-rust:
+	$(CARGO) test --workspace --locked
+
+test-python: setup
+	$(PYTHON) -m pytest -q tests/python
+
+check: ## Formatting, lints, documentation (what the machine checks besides the tests)
+	$(CARGO) fmt --all --check
+	$(CARGO) clippy --workspace --all-targets --locked -- -D warnings
+	RUSTDOCFLAGS="-D warnings" $(CARGO) doc --workspace --no-deps --locked --quiet
+	@if command -v cargo-deny >/dev/null; then $(CARGO) deny check; else echo "cargo-deny is not installed: skipped"; fi
+
+bench: setup ## Measure every promise against the peers in one run; tables and CSV in bench-output
+	$(PYTHON) benches/peers.py bench-output
+
+fuzz: ## Fuzz every parser for FUZZ_SECONDS each (needs a nightly toolchain and cargo-fuzz)
+	@$(CARGO) +nightly fuzz --version >/dev/null 2>&1 || { echo "error: fuzzing needs \`rustup toolchain install nightly\` and \`cargo install cargo-fuzz\`" >&2; exit 1; }
+	@for target in $$($(CARGO) +nightly fuzz list); do \
+	  $(CARGO) +nightly fuzz run $$target -- -max_total_time=$(FUZZ_SECONDS); done
+
+clean: ## Remove what the recipes made, except the virtual environment
+	rm -rf demo-output bench-output
+	$(CARGO) clean
