@@ -4,6 +4,9 @@
 //! Walk with an explicit stack and a set of seen nodes; never by recursion.
 #![forbid(unsafe_code)]
 
+pub(crate) mod read;
+mod view;
+
 use crate::format::dtype::{Dtype, Plain};
 use crate::format::{ArrayId, Order};
 

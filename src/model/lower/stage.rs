@@ -1,0 +1,188 @@
+//! Arrays of a plan before they are written.
+#![forbid(unsafe_code)]
+
+use std::collections::HashMap;
+use std::io;
+
+use tempfile::SpooledTempFile;
+
+use crate::format::dtype::{Dtype, Kind, Plain};
+use crate::format::{ArrayId, ArrayInfo, Order, Role};
+use crate::model::array::{ArraySink, ArraySource};
+use crate::model::graph::read::PartReader;
+use crate::model::graph::{ArrayPart, Graph, Node, NodeId};
+use crate::model::lower::LowerError;
+use crate::model::plan::Op;
+
+/// What one estimator became.
+pub(crate) struct Lowered {
+    /// To be written in this order.
+    pub(crate) arrays: Vec<Staged>,
+    /// Makes the operation from the ids of `arrays`, in their order.
+    pub(crate) op: Box<dyn FnOnce(&[ArrayId]) -> Op>,
+}
+
+/// An array that is ready to be written.
+pub(crate) struct Staged {
+    /// A short name: `coef`, `nodes`. Unique within its estimator.
+    pub(crate) name: &'static str,
+    /// Tells apart arrays of the same name, such as the classes of several outputs.
+    pub(crate) index: Option<u32>,
+    /// What it is.
+    pub(crate) info: ArrayInfo,
+    /// Who reads it.
+    pub(crate) role: Role,
+    /// Its elements.
+    pub(crate) data: StagedData,
+}
+
+/// The elements of a staged array, in the order that its `info` gives.
+pub(crate) enum StagedData {
+    /// Few of them.
+    Memory(Vec<u8>),
+    /// Many, made by lowering. Positioned anywhere; read from the start.
+    Spool(SpooledTempFile),
+    /// As the source has them. A whole array is then shared with the graph, not written twice.
+    Part(ArrayPart),
+}
+
+/// Why there is no plan for an estimator.
+#[derive(Debug)]
+pub(crate) enum Refusal {
+    /// The engine does not compute this.
+    Uncovered {
+        /// The class that is not covered, if it is not the one that was asked for.
+        what: Option<String>,
+        /// In words for the user.
+        why: String,
+    },
+    /// Bytes could not be read.
+    Io(io::Error),
+}
+
+impl From<io::Error> for Refusal {
+    fn from(error: io::Error) -> Self {
+        Refusal::Io(error)
+    }
+}
+
+impl Refusal {
+    /// The estimator at hand is not covered.
+    pub(crate) fn uncovered(why: impl Into<String>) -> Self {
+        Refusal::Uncovered { what: None, why: why.into() }
+    }
+}
+
+impl Staged {
+    /// An array made by lowering.
+    pub(crate) fn memory(name: &'static str, dtype: Dtype, shape: Vec<u64>, bytes: Vec<u8>) -> Self {
+        let info = ArrayInfo { dtype, shape, order: Order::C };
+        Staged { name, index: None, info, role: Role::Predict, data: StagedData::Memory(bytes) }
+    }
+
+    /// Writes the array, unless an earlier one wrote the same array of the source.
+    pub(super) fn write(
+        self,
+        prefix: &str,
+        arrays: &dyn ArraySource,
+        sink: &mut dyn ArraySink,
+        stored: &mut HashMap<ArrayId, ArrayId>,
+    ) -> Result<ArrayId, LowerError> {
+        let name = match self.index {
+            Some(index) => format!("{prefix}{}.{index}", self.name),
+            None => format!("{prefix}{}", self.name),
+        };
+        let mut add = |data: &mut dyn io::Read| sink.add(&name, &self.info, self.role, data);
+        let added = match self.data {
+            StagedData::Memory(bytes) => add(&mut bytes.as_slice()),
+            StagedData::Spool(mut file) => io::Seek::rewind(&mut file).and_then(|()| add(&mut file)),
+            StagedData::Part(part) => {
+                let whole = part.first_row == 0 && same_elements(&arrays.info(part.array), &self.info);
+                if let Some(id) = stored.get(&part.array).filter(|_| whole) {
+                    return Ok(*id);
+                }
+                let added = PartReader::new(&part, arrays).and_then(|mut reader| add(&mut reader));
+                if let (true, Ok(id)) = (whole, &added) {
+                    stored.insert(part.array, *id);
+                }
+                added
+            }
+        };
+        added.map_err(|source| LowerError::Write { array: name.clone(), source })
+    }
+}
+
+/// Whether two arrays are the same run of bytes, if perhaps in other dimensions.
+fn same_elements(stored: &ArrayInfo, seen: &ArrayInfo) -> bool {
+    let one_run = |info: &ArrayInfo| info.order == Order::C || info.shape.len() < 2;
+    stored.dtype == seen.dtype
+        && one_run(stored)
+        && one_run(seen)
+        && stored.shape.iter().product::<u64>() == seen.shape.iter().product::<u64>()
+}
+
+/// Most classes that a plan holds; their labels are read into memory.
+const MAX_CLASS_BYTES: u64 = 1 << 24;
+
+/// The labels of a classifier: integers, bools, floats or text.
+///
+/// Python strings become a `<U` array: the answers are the same text, in NumPy's fixed-width form.
+pub(crate) fn classes(
+    graph: &Graph,
+    id: NodeId,
+    arrays: &dyn ArraySource,
+    index: Option<u32>,
+) -> Result<Staged, Refusal> {
+    if let Some(part) = graph.array_part(id) {
+        let dtype = arrays.info(part.array).dtype;
+        let Dtype::Plain(plain) = &dtype else {
+            return Err(Refusal::uncovered("its classes are records"));
+        };
+        let covered = matches!(plain.kind, Kind::Bool | Kind::Int | Kind::Uint | Kind::Float | Kind::Str);
+        if !covered || plain.big_endian || part.shape.len() != 1 || plain.itemsize == 0 {
+            return Err(Refusal::uncovered(format!(
+                "its classes are an array of {dtype}; integers, floats, bools and text are covered"
+            )));
+        }
+        let info = ArrayInfo { dtype, shape: part.shape.to_vec(), order: Order::C };
+        return Ok(Staged {
+            name: "classes",
+            index,
+            info,
+            role: Role::Predict,
+            data: StagedData::Part(part.clone()),
+        });
+    }
+    let texts = graph.texts_at(id, arrays, MAX_CLASS_BYTES)?;
+    let Some((shape, texts)) = texts.filter(|(shape, _)| shape.len() == 1) else {
+        let found = graph.plain_array(id).map_or("no array", |id| match graph.node(id) {
+            Node::ObjectArray { .. } => "Python objects that are not all short strings",
+            _ => "of another type",
+        });
+        return Err(Refusal::uncovered(format!(
+            "its classes are {found}; integers, floats, bools and text are covered"
+        )));
+    };
+    if texts.iter().any(|text| text.ends_with('\0')) {
+        return Err(Refusal::uncovered("a class label ends with NUL, which NumPy text arrays cannot hold"));
+    }
+    Ok(Staged { index, ..text_array("classes", shape, &texts)? })
+}
+
+/// A `<U` array of `texts`.
+fn text_array(name: &'static str, shape: Vec<u64>, texts: &[String]) -> Result<Staged, Refusal> {
+    let width = texts.iter().map(|text| text.chars().count()).max().unwrap_or(0).max(1);
+    let too_long = || Refusal::uncovered("its class labels are too long");
+    let total = width
+        .checked_mul(texts.len())
+        .filter(|chars| *chars as u64 <= MAX_CLASS_BYTES)
+        .ok_or_else(too_long)?;
+    let itemsize = u32::try_from(width * 4).map_err(|_| too_long())?;
+    let mut bytes = Vec::with_capacity(total * 4);
+    for text in texts {
+        let end = bytes.len() + width * 4;
+        bytes.extend(text.chars().flat_map(|c| u32::from(c).to_le_bytes()));
+        bytes.resize(end, 0);
+    }
+    Ok(Staged::memory(name, Dtype::Plain(Plain::new(Kind::Str, itemsize)), shape, bytes))
+}
