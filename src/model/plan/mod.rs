@@ -1,12 +1,21 @@
 //! What the engine runs: a typed model whose parameters are arrays of the same file.
 //!
 //! Stored as JSON, made when the file is written. `ops` is an arena: an operation refers only to operations
-//! before it, and the last one is the model.
+//! before it, and the last one is the model. [`validate`](validate::validate) checks a plan against the arrays
+//! before its first use; afterwards the engine follows its indices without asking again.
 #![forbid(unsafe_code)]
+
+pub(crate) mod compact;
+pub(crate) mod validate;
 
 use serde::{Deserialize, Serialize};
 
-use crate::format::ArrayId;
+use crate::format::{ArrayId, ArrayInfo};
+
+/// Most bytes of an encoded plan.
+const MAX_BYTES: usize = 4 << 20;
+/// Most operations of a plan.
+const MAX_OPS: usize = 4096;
 
 /// What can be computed natively from a file.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -35,8 +44,10 @@ pub enum Op {
         /// Columns of the input.
         n_features: u32,
         /// `f64 [n_features]`
+        #[serde(default, skip_serializing_if = "Option::is_none")]
         mean: Option<ArrayId>,
         /// `f64 [n_features]`
+        #[serde(default, skip_serializing_if = "Option::is_none")]
         scale: Option<ArrayId>,
     },
     /// `x * scale + min`, as `sklearn.preprocessing.MinMaxScaler`.
@@ -48,10 +59,13 @@ pub enum Op {
         /// `f64 [n_features]`
         min: ArrayId,
         /// Bounds of `clip=True`.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
         clip: Option<[f64; 2]>,
     },
     /// `x @ coef.T + intercept`.
     LinearRegressor {
+        /// Class name, for messages: `Ridge`.
+        estimator: String,
         /// Columns of the input.
         n_features: u32,
         /// Columns of the output.
@@ -80,7 +94,7 @@ pub enum Op {
     Trees(Trees),
     /// Steps run one after another; all but the last transform.
     Pipeline {
-        /// Indices of earlier operations.
+        /// Indices of earlier operations, none of them a pipeline: nested ones are flattened.
         steps: Vec<u32>,
     },
 }
@@ -89,25 +103,29 @@ pub enum Op {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Link {
-    /// Two classes, one decision column: the logistic function.
+    /// Two classes, one decision column `d`: `[1 - p, p]` with `p = 1 / (1 + exp(-d))`.
     Logistic,
-    /// Multinomial.
+    /// Multinomial: `exp(d - max)` divided by the sum. With one decision column `d` (older versions), over `[-d, d]`.
     Softmax,
-    /// One-vs-rest: logistic per class, then divided by the sum.
+    /// One-vs-rest: logistic per class, then divided by the sum; all equal where the sum is zero.
     OneVsRest,
 }
 
-/// A tree ensemble. The engine layer documents the layouts.
+/// A tree ensemble.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Trees {
+    /// Class name, for messages: `RandomForestClassifier`.
+    pub estimator: String,
     /// Columns of the input.
     pub n_features: u32,
     /// Number of trees.
     pub n_trees: u32,
     /// Outputs of a multi-output model; else 1.
     pub n_outputs: u32,
-    /// Per output: `[n_classes]` labels. Empty for regression.
+    /// Values per output in a leaf: the largest number of classes, or 1 for regression.
+    pub max_classes: u32,
+    /// Per output: `[n_classes]` labels, all of one dtype. Empty for regression.
     pub classes: Vec<ArrayId>,
     /// Whether NaN is allowed in the input, as scikit-learn would.
     pub nan_allowed: bool,
@@ -121,9 +139,210 @@ pub struct Trees {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "layout", rename_all = "snake_case", deny_unknown_fields)]
 pub enum TreeLayout {
-    /// Nodes of 8 or 16 bytes with adjacent siblings.
+    /// Nodes of 8 or 16 bytes with adjacent siblings; [`compact`] describes them.
     Compact {
-        /// Node words.
+        /// `u64 [n_nodes]`, or `u64 [n_nodes, 2]` if `wide`.
         nodes: ArrayId,
+        /// Nodes of 16 bytes.
+        wide: bool,
+        /// `u64 [n_trees + 1]`: tree `t` has the nodes `roots[t]..roots[t + 1]`, its root first.
+        roots: ArrayId,
+        /// `f64 [n_distinct, n_outputs * max_classes]`: what leaves refer to.
+        leaves: ArrayId,
+        /// `u64 [ceil(n_nodes / 64)]`, a bit per node, lowest first: NaN goes left. Absent: NaN goes right.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        missing: Option<ArrayId>,
+        /// `u32 [n_nodes]`: scikit-learn's number of the node within its tree. Only `apply` reads it.
+        origin: ArrayId,
     },
 }
+
+impl Plan {
+    /// The JSON stored in a file. The same plan gives the same bytes.
+    pub fn encode(&self) -> Vec<u8> {
+        serde_json::to_vec(self).expect("a plan has only string keys and finite numbers")
+    }
+
+    /// Reads what [`Plan::encode`] wrote, and checks what can be checked without arrays.
+    ///
+    /// # Errors
+    ///
+    /// [`PlanError::TooLarge`], [`PlanError::Json`], or what is wrong with the order of operations.
+    pub fn decode(bytes: &[u8]) -> Result<Self, PlanError> {
+        if bytes.len() > MAX_BYTES {
+            return Err(PlanError::TooLarge { what: "bytes", found: bytes.len(), limit: MAX_BYTES });
+        }
+        let plan: Plan = serde_json::from_slice(bytes).map_err(|source| PlanError::Json { source })?;
+        if let Plan::Native { ops } = &plan {
+            check_order(ops)?;
+        }
+        Ok(plan)
+    }
+}
+
+fn check_order(ops: &[Op]) -> Result<(), PlanError> {
+    if ops.len() > MAX_OPS {
+        return Err(PlanError::TooLarge { what: "operations", found: ops.len(), limit: MAX_OPS });
+    }
+    if ops.is_empty() {
+        return Err(PlanError::Empty);
+    }
+    for (op, operation) in ops.iter().enumerate() {
+        let Op::Pipeline { steps } = operation else { continue };
+        check_steps(&ops[..op], op, steps)?;
+    }
+    Ok(())
+}
+
+fn check_steps(earlier: &[Op], op: usize, steps: &[u32]) -> Result<(), PlanError> {
+    let Some((last, transforms)) = steps.split_last() else {
+        return Err(PlanError::Step { op, step: 0, problem: "is missing: a pipeline has at least one step" });
+    };
+    if steps.len() > MAX_OPS {
+        return Err(PlanError::TooLarge { what: "pipeline steps", found: steps.len(), limit: MAX_OPS });
+    }
+    for &step in transforms {
+        if !earlier.get(step as usize).is_some_and(Op::transforms) {
+            return Err(PlanError::Step { op, step, problem: "is not an earlier transforming operation" });
+        }
+    }
+    match earlier.get(*last as usize) {
+        None | Some(Op::Pipeline { .. }) => {
+            Err(PlanError::Step { op, step: *last, problem: "is not an earlier plain operation" })
+        }
+        Some(_) => Ok(()),
+    }
+}
+
+impl Op {
+    /// Whether the operation gives columns for a next one.
+    pub fn transforms(&self) -> bool {
+        matches!(self, Op::StandardScaler { .. } | Op::MinMaxScaler { .. })
+    }
+
+    /// The class name that messages use.
+    pub fn estimator(&self) -> &str {
+        match self {
+            Op::StandardScaler { .. } => "StandardScaler",
+            Op::MinMaxScaler { .. } => "MinMaxScaler",
+            Op::LinearRegressor { estimator, .. } => estimator,
+            Op::LogisticRegression { .. } => "LogisticRegression",
+            Op::Trees(trees) => &trees.estimator,
+            Op::Pipeline { .. } => "Pipeline",
+        }
+    }
+}
+
+/// The arrays of a plan, in memory or mapped.
+pub trait PlanArrays: Sync {
+    /// What array `id` is; `None` if there is no such array.
+    fn plan_array_info(&self, id: ArrayId) -> Option<ArrayInfo>;
+    /// The bytes of array `id`; `None` if it is not there, or stored compressed.
+    fn plan_array_bytes(&self, id: ArrayId) -> Option<&[u8]>;
+}
+
+/// Why a plan cannot be run. Operations count from 0.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum PlanError {
+    /// More than any model needs.
+    #[error("the plan has {found} {what}, more than the limit of {limit}; convert the model again")]
+    TooLarge {
+        /// What there is too much of.
+        what: &'static str,
+        /// How much.
+        found: usize,
+        /// How much is allowed.
+        limit: usize,
+    },
+    /// Not the JSON of a plan.
+    #[error("the plan is not one that this build knows; convert the model again, or upgrade onecopy")]
+    Json {
+        /// What the parser says.
+        source: serde_json::Error,
+    },
+    /// No operation at all.
+    #[error("the plan has no operation; convert the model again")]
+    Empty,
+    /// A pipeline that cannot be run.
+    #[error("operation {op} of the plan: pipeline step {step} {problem}; convert the model again")]
+    Step {
+        /// The pipeline.
+        op: usize,
+        /// The operation it names.
+        step: u32,
+        /// What is wrong with it.
+        problem: &'static str,
+    },
+    /// An array that the file does not have.
+    #[error("operation {op} of the plan: `{parameter}` is array {array}, but the file has no such array")]
+    NoArray {
+        /// The operation.
+        op: usize,
+        /// The parameter.
+        parameter: &'static str,
+        /// The array's number.
+        array: u32,
+    },
+    /// An array whose bytes are not there to compute with.
+    #[error("operation {op} of the plan: `{parameter}` is stored compressed; restore the file first")]
+    Compressed {
+        /// The operation.
+        op: usize,
+        /// The parameter.
+        parameter: &'static str,
+    },
+    /// Bytes that do not start at a multiple of the element size.
+    #[error(
+        "operation {op} of the plan: the bytes of `{parameter}` are not aligned; load the file into memory aligned to 64 bytes, or open it by path"
+    )]
+    Misaligned {
+        /// The operation.
+        op: usize,
+        /// The parameter.
+        parameter: &'static str,
+    },
+    /// An array of another type or shape.
+    #[error(
+        "operation {op} of the plan: `{parameter}` should be {expected}, found {found}; convert the model again"
+    )]
+    Array {
+        /// The operation.
+        op: usize,
+        /// The parameter.
+        parameter: &'static str,
+        /// What the operation needs.
+        expected: String,
+        /// What the file has.
+        found: String,
+    },
+    /// A number that contradicts another.
+    #[error("operation {op} of the plan: `{field}` is {found}, expected {expected}; convert the model again")]
+    Field {
+        /// The operation.
+        op: usize,
+        /// Which number.
+        field: &'static str,
+        /// What it must be.
+        expected: String,
+        /// What it is.
+        found: u64,
+    },
+    /// A tree that would lead outside of itself.
+    #[error(
+        "operation {op} of the plan: node {node} of tree {tree} {problem}; the file is damaged: convert the model again"
+    )]
+    Node {
+        /// The operation.
+        op: usize,
+        /// The tree.
+        tree: u64,
+        /// The node, counted over all trees.
+        node: u64,
+        /// What is wrong with it.
+        problem: &'static str,
+    },
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,52 @@
+//! Rows of the input as keys, made once for all trees.
+#![forbid(unsafe_code)]
+
+use ndarray::ArrayView2;
+
+use crate::engine::rows::{self, Number};
+use crate::engine::trees::walk::LANES;
+use crate::model::plan::compact::{NAN_KEY, row_key};
+
+/// Keys of rows in groups of [`LANES`]: per group one lane array for each feature, then one of zeros for leaves.
+pub(super) struct Keys {
+    keys: Vec<[u32; LANES]>,
+    /// Per group: whether some key is NaN's.
+    nan: Vec<bool>,
+    stride: usize,
+}
+
+impl Keys {
+    pub(super) fn new<T: Number>(x: &ArrayView2<'_, T>, first_row: usize, n_rows: usize) -> Self {
+        let (groups, stride) = (n_rows.div_ceil(LANES), x.ncols() + 1);
+        let mut keys = vec![[0; LANES]; groups * stride];
+        let mut nan = vec![false; groups];
+        for (group, (keys, nan)) in keys.chunks_exact_mut(stride).zip(&mut nan).enumerate() {
+            for lane in 0..LANES.min(n_rows - group * LANES) {
+                rows::for_each(x, first_row + group * LANES + lane, |feature, value| {
+                    let key = row_key(value.f32());
+                    keys[feature][lane] = key;
+                    *nan |= key == NAN_KEY;
+                });
+            }
+        }
+        Keys { keys, nan, stride }
+    }
+
+    /// The groups, and whether each has NaN.
+    pub(super) fn groups(&self) -> impl Iterator<Item = (&[[u32; LANES]], bool)> {
+        self.keys.chunks_exact(self.stride).zip(self.nan.iter().copied())
+    }
+}
+
+/// Keys of one row, with the zero for leaves, and whether there is a NaN.
+pub(super) fn one_row<T: Number>(x: &ArrayView2<'_, T>, row: usize, keys: &mut Vec<u32>) -> bool {
+    let mut nan = false;
+    keys.clear();
+    rows::for_each(x, row, |_, value| {
+        let key = row_key(value.f32());
+        keys.push(key);
+        nan |= key == NAN_KEY;
+    });
+    keys.push(0);
+    nan
+}

@@ -1,0 +1,272 @@
+//! Checks a plan against its arrays, once, so that running it needs no more checks.
+//!
+//! Costs time in proportion to the tree nodes, at the first prediction and not when a file is opened.
+#![forbid(unsafe_code)]
+
+use crate::format::dtype::{Dtype, Element, Kind};
+use crate::format::{ArrayId, ArrayInfo, Order};
+use crate::model::plan::compact::{Node, Packing};
+use crate::model::plan::{Link, Op, Plan, PlanArrays, PlanError, TreeLayout, Trees, check_order};
+
+/// Most columns of an input, and most values of a leaf.
+const MAX_COLUMNS: u32 = 1 << 24;
+
+/// Checks every array id, dtype, shape and index of `plan`.
+///
+/// # Errors
+///
+/// The first thing found wrong.
+pub fn validate(plan: &Plan, arrays: &dyn PlanArrays) -> Result<(), PlanError> {
+    let Plan::Native { ops } = plan else { return Ok(()) };
+    check_order(ops)?;
+    for (op, operation) in ops.iter().enumerate() {
+        let check = Check { op, arrays };
+        match operation {
+            Op::StandardScaler { n_features, mean, scale } => {
+                check.columns("n_features", *n_features)?;
+                for (parameter, id) in [("mean", mean), ("scale", scale)] {
+                    id.map_or(Ok(()), |id| check.floats(parameter, id, &[u64::from(*n_features)]))?;
+                }
+            }
+            Op::MinMaxScaler { n_features, scale, min, clip: _ } => {
+                check.columns("n_features", *n_features)?;
+                check.floats("scale", *scale, &[u64::from(*n_features)])?;
+                check.floats("min", *min, &[u64::from(*n_features)])?;
+            }
+            Op::LinearRegressor { estimator: _, n_features, n_outputs, coef, intercept, flat } => {
+                check.columns("n_features", *n_features)?;
+                check.columns("n_outputs", *n_outputs)?;
+                if *flat {
+                    check.equal("n_outputs", 1, u64::from(*n_outputs))?;
+                }
+                check.floats("coef", *coef, &[u64::from(*n_outputs), u64::from(*n_features)])?;
+                check.floats("intercept", *intercept, &[u64::from(*n_outputs)])?;
+            }
+            Op::LogisticRegression { n_features, coef, intercept, classes, link } => {
+                check.columns("n_features", *n_features)?;
+                let n_classes = check.labels(*classes)?.1;
+                let rows = match (link, n_classes) {
+                    (Link::Logistic | Link::Softmax, 2) => 1,
+                    (Link::OneVsRest | Link::Softmax, 3..) => n_classes,
+                    _ => return Err(check.field("classes", "two for a logistic link, else more", n_classes)),
+                };
+                check.floats("coef", *coef, &[rows, u64::from(*n_features)])?;
+                check.floats("intercept", *intercept, &[rows])?;
+            }
+            Op::Trees(trees) => check.trees(trees)?,
+            Op::Pipeline { steps } => check.widths(ops, steps)?,
+        }
+    }
+    Ok(())
+}
+
+/// One operation and its arrays.
+struct Check<'a> {
+    op: usize,
+    arrays: &'a dyn PlanArrays,
+}
+
+impl<'a> Check<'a> {
+    fn field(&self, field: &'static str, expected: &str, found: u64) -> PlanError {
+        PlanError::Field { op: self.op, field, expected: expected.to_owned(), found }
+    }
+
+    fn equal(&self, field: &'static str, expected: u64, found: u64) -> Result<(), PlanError> {
+        if found == expected { Ok(()) } else { Err(self.field(field, &expected.to_string(), found)) }
+    }
+
+    fn columns(&self, field: &'static str, found: u32) -> Result<(), PlanError> {
+        if (1..=MAX_COLUMNS).contains(&found) {
+            return Ok(());
+        }
+        Err(self.field(field, &format!("1 to {MAX_COLUMNS}"), u64::from(found)))
+    }
+
+    /// An array of `T` with exactly this shape; its elements.
+    fn array<T: Element>(
+        &self,
+        parameter: &'static str,
+        id: ArrayId,
+        shape: &[u64],
+    ) -> Result<&'a [T], PlanError> {
+        let info = self.info(parameter, id)?;
+        if info.dtype != T::dtype() || info.shape != shape || (info.order == Order::F && shape.len() > 1) {
+            let expected = format!("C-order {} {shape:?}", T::dtype());
+            return Err(self.unlike(parameter, expected, &info));
+        }
+        let bytes =
+            self.arrays.plan_array_bytes(id).ok_or(PlanError::Compressed { op: self.op, parameter })?;
+        bytemuck::try_cast_slice(bytes).map_err(|_| PlanError::Misaligned { op: self.op, parameter })
+    }
+
+    fn info(&self, parameter: &'static str, id: ArrayId) -> Result<ArrayInfo, PlanError> {
+        let missing = PlanError::NoArray { op: self.op, parameter, array: id.0 };
+        self.arrays.plan_array_info(id).ok_or(missing)
+    }
+
+    fn unlike(&self, parameter: &'static str, expected: String, found: &ArrayInfo) -> PlanError {
+        let order = if found.order == Order::F { "Fortran-order" } else { "C-order" };
+        let found = format!("{order} {} {:?}", found.dtype, found.shape);
+        PlanError::Array { op: self.op, parameter, expected, found }
+    }
+
+    fn floats(&self, parameter: &'static str, id: ArrayId, shape: &[u64]) -> Result<(), PlanError> {
+        self.array::<f64>(parameter, id, shape).map(|_| ())
+    }
+
+    /// Class labels: their dtype and number.
+    fn labels(&self, id: ArrayId) -> Result<(Dtype, u64), PlanError> {
+        let info = self.info("classes", id)?;
+        let plain = match &info.dtype {
+            Dtype::Plain(plain) => !plain.big_endian && plain.kind != Kind::Void && plain.itemsize > 0,
+            Dtype::Record(_) => false,
+        };
+        let n_classes = match *info.shape {
+            [n_classes] if plain && n_classes > 0 => n_classes,
+            _ => return Err(self.unlike("classes", "little-endian labels [n_classes]".to_owned(), &info)),
+        };
+        if self.arrays.plan_array_bytes(id).is_none() {
+            return Err(PlanError::Compressed { op: self.op, parameter: "classes" });
+        }
+        Ok((info.dtype, n_classes))
+    }
+
+    /// What a pipeline step gives, the next one takes.
+    fn widths(&self, ops: &[Op], steps: &[u32]) -> Result<(), PlanError> {
+        let width = |step: &u32| match &ops[*step as usize] {
+            Op::StandardScaler { n_features, .. }
+            | Op::MinMaxScaler { n_features, .. }
+            | Op::LinearRegressor { n_features, .. }
+            | Op::LogisticRegression { n_features, .. }
+            | Op::Trees(Trees { n_features, .. }) => u64::from(*n_features),
+            Op::Pipeline { .. } => 0,
+        };
+        let first = steps.first().map_or(0, width);
+        steps.iter().try_for_each(|step| self.equal("n_features", first, width(step)))
+    }
+
+    fn trees(&self, trees: &Trees) -> Result<(), PlanError> {
+        self.columns("n_features", trees.n_features)?;
+        self.columns("n_outputs", trees.n_outputs)?;
+        self.columns("max_classes", trees.max_classes)?;
+        self.columns("n_trees", trees.n_trees)?;
+        if !trees.average {
+            self.equal("n_trees", 1, u64::from(trees.n_trees))?;
+        }
+        let width = u64::from(trees.n_outputs) * u64::from(trees.max_classes);
+        if width > u64::from(MAX_COLUMNS) {
+            return Err(self.field("n_outputs * max_classes", &format!("up to {MAX_COLUMNS}"), width));
+        }
+        self.classes(trees)?;
+        match trees.layout {
+            TreeLayout::Compact { nodes, wide, roots, leaves, missing, origin } => {
+                let distinct = self.info("leaves", leaves)?.shape.first().copied().unwrap_or(0);
+                self.array::<f64>("leaves", leaves, &[distinct, width])?;
+                let roots = self.array::<u64>("roots", roots, &[u64::from(trees.n_trees) + 1])?;
+                let n_nodes = roots.last().copied().unwrap_or(0);
+                if let Some(missing) = missing {
+                    self.array::<u64>("missing", missing, &[n_nodes.div_ceil(64)])?;
+                }
+                self.array::<u32>("origin", origin, &[n_nodes])?;
+                let check = NodeCheck {
+                    op: self.op,
+                    packing: Packing::new(trees.n_features),
+                    distinct,
+                    narrow: !wide,
+                };
+                if wide {
+                    let words = self.array::<u64>("nodes", nodes, &[n_nodes, 2])?;
+                    check.forest::<[u64; 2]>(bytemuck::cast_slice(words), roots)
+                } else {
+                    check.forest::<u64>(self.array("nodes", nodes, &[n_nodes])?, roots)
+                }
+            }
+        }
+    }
+
+    fn classes(&self, trees: &Trees) -> Result<(), PlanError> {
+        if trees.classes.is_empty() {
+            return self.equal("max_classes", 1, u64::from(trees.max_classes));
+        }
+        self.equal("classes", u64::from(trees.n_outputs), trees.classes.len() as u64)?;
+        let mut first = None;
+        for &id in &trees.classes {
+            let (dtype, n_classes) = self.labels(id)?;
+            if n_classes > u64::from(trees.max_classes) {
+                return Err(self.field("classes", &format!("up to {}", trees.max_classes), n_classes));
+            }
+            if first.get_or_insert_with(|| dtype.clone()) != &dtype {
+                return Err(self.unlike("classes", "one dtype".to_owned(), &self.info("classes", id)?));
+            }
+        }
+        Ok(())
+    }
+}
+
+/// What the nodes of a forest must keep to.
+struct NodeCheck {
+    op: usize,
+    packing: Packing,
+    distinct: u64,
+    narrow: bool,
+}
+
+impl NodeCheck {
+    fn forest<N: Node>(&self, nodes: &[N], roots: &[u64]) -> Result<(), PlanError> {
+        let fail = |tree: usize, node: u64, problem| {
+            Err(PlanError::Node { op: self.op, tree: tree as u64, node, problem })
+        };
+        if self.narrow && self.packing.needs_wide(1) {
+            return fail(0, 0, "is narrow, but has too many features for that");
+        }
+        if roots.first() != Some(&0) {
+            return fail(0, 0, "is not the root of the first tree");
+        }
+        for (tree, span) in roots.windows(2).enumerate() {
+            let (start, end) = (span[0], span[1]);
+            // The last root is the number of nodes, so a failed look-up is a root that goes backwards.
+            let nodes = match (usize::try_from(start), usize::try_from(end)) {
+                (Ok(start), Ok(end)) if start < end => nodes.get(start..end),
+                _ => None,
+            };
+            let Some(nodes) = nodes else { return fail(tree, start, "is not before the next root") };
+            if let Some((at, problem)) = self.first_bad(nodes) {
+                return fail(tree, start + at as u64, problem);
+            }
+        }
+        Ok(())
+    }
+
+    /// The first node that is neither a leaf nor a split whose children lie after it in the tree.
+    fn first_bad<N: Node>(&self, nodes: &[N]) -> Option<(usize, &'static str)> {
+        let leaf = self.packing.leaf_feature() as usize;
+        let good = |at: usize, node: N| {
+            let (distance, feature) = (node.distance(self.packing), node.feature(self.packing));
+            let room = nodes.len() - 1 - at;
+            let split = (feature < leaf) & (distance < room);
+            let end = (feature == leaf) & (u64::from(node.low()) < self.distinct);
+            (split & (distance != 0)) | (end & (distance == 0))
+        };
+        // No early exit within a chunk: the compiler then checks several nodes at once.
+        for (chunk_at, chunk) in nodes.chunks(256).enumerate() {
+            let start = chunk_at * 256;
+            if chunk.iter().enumerate().fold(true, |all, (i, &node)| all & good(start + i, node)) {
+                continue;
+            }
+            let i = (0..chunk.len()).find(|&i| !good(start + i, chunk[i]))?;
+            return Some((start + i, self.describe(nodes.len() - 1 - (start + i), chunk[i])));
+        }
+        None
+    }
+
+    fn describe<N: Node>(&self, room: usize, node: N) -> &'static str {
+        let leaf = self.packing.leaf_feature() as usize;
+        let (distance, feature) = (node.distance(self.packing), node.feature(self.packing));
+        match distance {
+            0 if feature != leaf => "is a leaf that reads a feature",
+            0 => "is a leaf whose value is not in the table",
+            _ if distance >= room => "has children outside of its tree",
+            _ => "reads a feature that the input does not have",
+        }
+    }
+}
