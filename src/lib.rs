@@ -13,3 +13,20 @@ mod ops;
 #[cfg(feature = "serve")]
 pub mod serve;
 mod store;
+
+pub use format::codec::{Codec, Storage};
+pub use format::digest::Digest;
+pub use format::dtype::{Dtype, DtypeError, Element, Field, Kind, Plain, Record, TimeUnit};
+pub use format::error::{FormatError, Size};
+pub use format::writer::{Parts, WriteError, Writer};
+pub use format::{ArrayId, ArrayInfo, OnProgress, Order, Progress, Role};
+pub use mapping::{MapError, Mapping, OpenOptions};
+pub use model::aligned::AlignedBytes;
+pub use model::array::{ArrayError, ArrayRef};
+pub use model::blocks::Damage;
+pub use model::verify::{VerifyError, VerifyOptions, VerifyReport};
+pub use model::{Model, OpenError};
+pub use ops::rewrite::{ArchiveOptions, RewriteError, RewriteReport, archive, restore};
+pub use ops::user::{FileWriteError, FileWriter};
+pub use ops::verify::{VerifyFileError, verify};
+pub use store::fs::{PublishError, StepError, publish};

@@ -1,2 +1,148 @@
 //! The bytes of one file, shared and read-only.
 #![allow(unsafe_code)]
+
+use std::fs::File;
+use std::io;
+use std::ops::Range;
+use std::os::unix::fs::{FileTypeExt, OpenOptionsExt};
+use std::path::{Path, PathBuf};
+
+use memmap2::{Advice, Mmap, MmapOptions};
+use nix::fcntl::OFlag;
+
+#[cfg(target_endian = "big")]
+compile_error!("onecopy maps little-endian numbers and shows them as they are: big-endian machines cannot");
+
+/// How a file is mapped.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct OpenOptions {
+    /// Brings the arrays that prediction reads into memory while opening, so that no request waits for the disk.
+    pub populate: bool,
+    /// Asks for huge pages. Files that this crate wrote get them without asking where the file system offers them.
+    pub huge_pages: bool,
+}
+
+/// A file that could not be mapped.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum MapError {
+    /// The file cannot be opened or mapped.
+    #[error("cannot {action} {}", path.display())]
+    Io {
+        /// The file.
+        path: PathBuf,
+        /// What was tried.
+        action: &'static str,
+        /// What the system says.
+        source: io::Error,
+    },
+    /// Something else than a file.
+    #[error("{} is {found}, expected a regular file", path.display())]
+    NotAFile {
+        /// The path.
+        path: PathBuf,
+        /// What it is.
+        found: &'static str,
+    },
+    /// A file without bytes.
+    #[error("{} is empty, expected a onecopy file; convert the model again", path.display())]
+    Empty {
+        /// The path.
+        path: PathBuf,
+    },
+}
+
+/// One file, mapped read-only and shared with every process that maps it.
+#[derive(Debug)]
+pub struct Mapping {
+    map: Mmap,
+    path: PathBuf,
+}
+
+impl Mapping {
+    /// Maps a regular file: one `open`, one `mmap`.
+    ///
+    /// # Errors
+    ///
+    /// [`MapError`] names the path.
+    pub fn open(path: &Path) -> Result<Self, MapError> {
+        let failed = |action| move |source| MapError::Io { path: path.to_owned(), action, source };
+        let file = open(path).map_err(failed("open"))?;
+        let metadata = file.metadata().map_err(failed("examine"))?;
+        if !metadata.is_file() {
+            let found = kind_of(metadata.file_type());
+            return Err(MapError::NotAFile { path: path.to_owned(), found });
+        }
+        if metadata.len() == 0 {
+            return Err(MapError::Empty { path: path.to_owned() });
+        }
+        let len =
+            usize::try_from(metadata.len()).map_err(|_| failed("map")(io::ErrorKind::OutOfMemory.into()))?;
+        let mut options = MmapOptions::new();
+        options.len(len);
+        // SAFETY: `MmapOptions::map` asks that nobody changes or shortens the file while it is mapped. We cannot
+        // check that. `store::fs` keeps it for our own files: they are written under a temporary name, synced,
+        // renamed, and never opened for writing again (SAFETY.md, "mapped files").
+        let map = unsafe { options.map(&file) }.map_err(failed("map"))?;
+        Ok(Mapping { map, path: path.to_owned() })
+    }
+
+    /// The path it was opened with.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// Reads `range` into memory and into the page tables.
+    pub(crate) fn populate(&self, range: Range<u64>) -> Result<(), MapError> {
+        let range = self.clamp(range);
+        if range.is_empty() {
+            return Ok(());
+        }
+        match self.map.advise_range(Advice::PopulateRead, range.start, range.len()) {
+            // Linux before 5.14 does not know the advice; pages then come when they are touched.
+            Err(error) if error.raw_os_error() != Some(nix::libc::EINVAL) => {
+                Err(self.failed("populate", error))
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// Asks for huge pages. A file system that has none is no error.
+    pub(crate) fn advise_huge_pages(&self) {
+        let _ = self.map.advise(Advice::HugePage);
+    }
+
+    fn clamp(&self, range: Range<u64>) -> Range<usize> {
+        let len = self.map.len();
+        let clamp = |at: u64| usize::try_from(at).unwrap_or(len).min(len);
+        clamp(range.start)..clamp(range.end)
+    }
+
+    fn failed(&self, action: &'static str, source: io::Error) -> MapError {
+        MapError::Io { path: self.path.clone(), action, source }
+    }
+}
+
+impl AsRef<[u8]> for Mapping {
+    fn as_ref(&self) -> &[u8] {
+        &self.map
+    }
+}
+
+/// Opens without waiting: a FIFO without a writer would block for ever.
+fn open(path: &Path) -> io::Result<File> {
+    let flags = OFlag::O_NONBLOCK | OFlag::O_NOCTTY;
+    std::fs::OpenOptions::new().read(true).custom_flags(flags.bits()).open(path)
+}
+
+fn kind_of(kind: std::fs::FileType) -> &'static str {
+    if kind.is_dir() {
+        "a directory"
+    } else if kind.is_fifo() {
+        "a FIFO"
+    } else if kind.is_socket() {
+        "a socket"
+    } else {
+        "a device"
+    }
+}

@@ -1,0 +1,409 @@
+//! Writes a file from front to back: arrays as they come, then the index and the other parts, the prologue last.
+//!
+//! Bytes leave in chunks of 2 MiB at multiples of 2 MiB. Linux file systems with large folios then cache the file
+//! in huge pages, and a mapping of it gets them without asking.
+#![forbid(unsafe_code)]
+
+use std::collections::HashSet;
+use std::io::{self, Read, Seek, SeekFrom, Write};
+
+use rayon::prelude::*;
+use rayon::{ThreadPool, ThreadPoolBuilder};
+
+use crate::format::codec::{Codec, zstd};
+use crate::format::digest::{ContentHasher, Digest};
+use crate::format::dtype::DtypeError;
+use crate::format::header::{INCOMPAT_ZSTD, PROLOGUE_LEN, Part, Prologue, VERSION, lay_out};
+use crate::format::table::{Block, ENTRY_LEN, IndexBuilder, Stored, alignment};
+use crate::format::{
+    ArrayId, ArrayInfo, BLOCK, MAX_METADATA, MAX_NAME, MAX_NDIM, MAX_PLAN, PART_ALIGN, Role, align_up,
+};
+
+const CHUNK: usize = 2 << 20;
+
+/// Why a file could not be written.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum WriteError {
+    /// The output refused bytes: a full disk, for example.
+    #[error("cannot write byte {offset} of the output")]
+    Output {
+        /// Where in the file.
+        offset: u64,
+        /// What the output says.
+        source: io::Error,
+    },
+    /// The bytes of an array could not be read.
+    #[error("cannot read byte {offset} of array `{}`", array.escape_debug())]
+    Input {
+        /// Name of the array.
+        array: String,
+        /// Where in the array.
+        offset: u64,
+        /// What the input says.
+        source: io::Error,
+    },
+    /// The input of an array goes on after its last byte.
+    #[error("array `{}` takes {expected} bytes, but its input has more", array.escape_debug())]
+    TooMuchInput {
+        /// Name of the array.
+        array: String,
+        /// Bytes that its shape and dtype call for.
+        expected: u64,
+    },
+    /// Two arrays of one name.
+    #[error("there is already an array `{}`: names must be unique", .0.escape_debug())]
+    DuplicateName(String),
+    /// A name that is empty or too long.
+    #[error("the name of an array takes {len} bytes of UTF-8, expected 1 to 4096")]
+    NameLength {
+        /// Its length.
+        len: usize,
+    },
+    /// An element type that a file cannot hold.
+    #[error("array `{}` has no valid dtype", array.escape_debug())]
+    Dtype {
+        /// Name of the array.
+        array: String,
+        /// Why.
+        source: DtypeError,
+    },
+    /// More than 64 dimensions or 2^63 bytes.
+    #[error("array `{}` is too large: {ndim} dimensions (at most 64), {itemsize} bytes per item", array.escape_debug())]
+    TooLarge {
+        /// Name of the array.
+        array: String,
+        /// Its number of dimensions.
+        ndim: usize,
+        /// Bytes of one element.
+        itemsize: u32,
+    },
+    /// More arrays, dimensions, blocks or bytes of names than 32 bits can count.
+    #[error("the index is full: array `{}` does not fit any more", .0.escape_debug())]
+    IndexFull(String),
+    /// The plan or the metadata are too long.
+    #[error("the {part} take {len} bytes, at most {limit} are allowed")]
+    PartLength {
+        /// Which part.
+        part: &'static str,
+        /// Its length.
+        len: u64,
+        /// The most it may have.
+        limit: u64,
+    },
+    /// No thread could be started.
+    #[error("cannot start threads")]
+    Threads(#[source] rayon::ThreadPoolBuildError),
+}
+
+/// The parts of a file after its arrays.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Parts<'a> {
+    /// The saved object, encoded; empty if there is none.
+    pub graph: &'a [u8],
+    /// The plan as JSON; empty if there is none.
+    pub plan: &'a [u8],
+    /// The metadata as JSON; empty if there are none.
+    pub metadata: &'a [u8],
+}
+
+/// Writes one file to `W`. The same calls give the same bytes.
+pub struct Writer<W> {
+    out: ChunkWriter<W>,
+    codec: Codec,
+    index: IndexBuilder,
+    names: HashSet<String>,
+    content: ContentHasher,
+    threads: Option<ThreadPool>,
+}
+
+impl<W: Write + Seek> Writer<W> {
+    /// Starts a file at the start of `out`, which should be empty.
+    ///
+    /// # Errors
+    ///
+    /// [`WriteError::Output`] if `out` cannot seek.
+    pub fn new(out: W, codec: Codec) -> Result<Self, WriteError> {
+        Ok(Writer {
+            out: ChunkWriter::new(out)?,
+            codec,
+            index: IndexBuilder::default(),
+            names: HashSet::new(),
+            content: ContentHasher::new(),
+            threads: None,
+        })
+    }
+
+    /// Stores one array; `data` gives exactly its bytes. Ids count from 0 in the order of calls.
+    ///
+    /// # Errors
+    ///
+    /// [`WriteError`]; the file cannot be finished after that.
+    pub fn array(
+        &mut self,
+        name: &str,
+        info: &ArrayInfo,
+        role: Role,
+        data: &mut dyn Read,
+    ) -> Result<ArrayId, WriteError> {
+        let raw_len = self.check(name, info)?;
+        let storage = self.codec.storage();
+        let id = ArrayId(self.index.len() as u32);
+        self.names.insert(name.to_owned());
+        let offset = self.out.align(alignment(storage, raw_len))?;
+        let mut input = Input { array: name, data, at: 0, len: raw_len, hasher: blake3::Hasher::new() };
+        let blocks = match self.codec {
+            Codec::Raw => copy_raw(&mut self.out, &mut input)?,
+            Codec::Zstd { level } => self.compress(&mut input, level)?,
+        };
+        input.end()?;
+        let digest = Digest(*input.hasher.finalize().as_bytes());
+        let stored_len = self.out.offset() - offset;
+        self.content.array(name, info, role, &digest);
+        self.index.push(name, info, role, &Stored { storage, offset, stored_len, raw_len, digest, blocks });
+        Ok(id)
+    }
+
+    /// Writes the remaining parts and the prologue. Gives back the output, which is not flushed to disk, and the
+    /// digest of the content.
+    ///
+    /// # Errors
+    ///
+    /// [`WriteError`]
+    pub fn finish(mut self, parts: &Parts<'_>) -> Result<(W, Digest), WriteError> {
+        check_part("plan", parts.plan, MAX_PLAN)?;
+        check_part("metadata", parts.metadata, MAX_METADATA)?;
+        let digest = self.content.finish(parts.graph, parts.plan, parts.metadata);
+        let n_arrays = self.index.len() as u32;
+        let index = self.out.part(&self.index.encode())?;
+        let prologue = Prologue {
+            minor: VERSION.1,
+            entry_len: ENTRY_LEN,
+            incompat: if matches!(self.codec, Codec::Zstd { .. }) { INCOMPAT_ZSTD } else { 0 },
+            rewrite_incompat: 0,
+            n_arrays,
+            index,
+            graph: self.out.part(parts.graph)?,
+            plan: self.out.part(parts.plan)?,
+            metadata: self.out.part(parts.metadata)?,
+            digest,
+        };
+        Ok((self.out.finish(&prologue.write())?, digest))
+    }
+
+    fn check(&self, name: &str, info: &ArrayInfo) -> Result<u64, WriteError> {
+        let array = || name.to_owned();
+        if name.is_empty() || name.len() > MAX_NAME {
+            return Err(WriteError::NameLength { len: name.len() });
+        }
+        if self.names.contains(name) {
+            return Err(WriteError::DuplicateName(array()));
+        }
+        info.dtype.validate().map_err(|source| WriteError::Dtype { array: array(), source })?;
+        let len = info.len_bytes().filter(|_| info.shape.len() <= MAX_NDIM);
+        let (ndim, itemsize) = (info.shape.len(), info.dtype.itemsize());
+        let len = len.ok_or_else(|| WriteError::TooLarge { array: array(), ndim, itemsize })?;
+        if !self.index.has_room(name, info, len.div_ceil(BLOCK as u64)) {
+            return Err(WriteError::IndexFull(array()));
+        }
+        Ok(len)
+    }
+
+    fn compress(&mut self, input: &mut Input<'_>, level: i32) -> Result<Vec<Block>, WriteError> {
+        let mut blocks = Vec::new();
+        let mut batch: Vec<Vec<u8>> = Vec::new();
+        while input.at < input.len {
+            let width =
+                if input.left() > BLOCK as u64 { self.threads()?.current_num_threads() * 2 } else { 1 };
+            batch.truncate(width);
+            let mut filled = 0;
+            while filled < width && input.at < input.len {
+                if batch.len() == filled {
+                    batch.push(Vec::new());
+                }
+                batch[filled].resize(input.left().min(BLOCK as u64) as usize, 0);
+                input.fill(&mut batch[filled])?;
+                filled += 1;
+            }
+            let encode = |block: &Vec<u8>| (crc32fast::hash(block), zstd::encode_block(block, level));
+            let encoded: Vec<_> = match &self.threads {
+                Some(threads) if filled > 1 => {
+                    threads.install(|| batch[..filled].par_iter().map(encode).collect())
+                }
+                _ => batch[..filled].iter().map(encode).collect(),
+            };
+            for (block, (crc, frame)) in batch.iter().zip(encoded) {
+                let frame =
+                    frame.map_err(|source| WriteError::Output { offset: self.out.offset(), source })?;
+                let stored = frame.as_ref().unwrap_or(block);
+                self.out.put(stored)?;
+                blocks.push(Block { crc, stored_len: stored.len() as u32 });
+            }
+        }
+        Ok(blocks)
+    }
+
+    fn threads(&mut self) -> Result<&ThreadPool, WriteError> {
+        if self.threads.is_none() {
+            self.threads = Some(ThreadPoolBuilder::new().build().map_err(WriteError::Threads)?);
+        }
+        Ok(self.threads.as_ref().expect("the pool was built above"))
+    }
+}
+
+fn check_part(part: &'static str, bytes: &[u8], limit: u64) -> Result<(), WriteError> {
+    let len = bytes.len() as u64;
+    if len <= limit { Ok(()) } else { Err(WriteError::PartLength { part, len, limit }) }
+}
+
+/// Copies an array as it is, straight into the chunk that is written next.
+fn copy_raw<W: Write + Seek>(
+    out: &mut ChunkWriter<W>,
+    input: &mut Input<'_>,
+) -> Result<Vec<Block>, WriteError> {
+    let mut blocks = Vec::new();
+    while input.at < input.len {
+        let stored_len = input.left().min(BLOCK as u64) as usize;
+        let mut crc = crc32fast::Hasher::new();
+        let mut left = stored_len;
+        while left > 0 {
+            let room = out.room()?;
+            let n = room.len().min(left);
+            input.fill(&mut room[..n])?;
+            crc.update(&room[..n]);
+            out.filled(n);
+            left -= n;
+        }
+        blocks.push(Block { crc: crc.finalize(), stored_len: stored_len as u32 });
+    }
+    Ok(blocks)
+}
+
+/// The bytes of one array as they come.
+struct Input<'a> {
+    array: &'a str,
+    data: &'a mut dyn Read,
+    at: u64,
+    len: u64,
+    hasher: blake3::Hasher,
+}
+
+impl Input<'_> {
+    fn left(&self) -> u64 {
+        self.len - self.at
+    }
+
+    fn fill(&mut self, buf: &mut [u8]) -> Result<(), WriteError> {
+        self.data.read_exact(buf).map_err(|source| self.error(source))?;
+        self.hasher.update(buf);
+        self.at += buf.len() as u64;
+        Ok(())
+    }
+
+    fn end(&mut self) -> Result<(), WriteError> {
+        loop {
+            match self.data.read(&mut [0]) {
+                Ok(0) => return Ok(()),
+                Ok(_) => {
+                    let array = self.array.to_owned();
+                    return Err(WriteError::TooMuchInput { array, expected: self.len });
+                }
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) => return Err(self.error(error)),
+            }
+        }
+    }
+
+    fn error(&self, source: io::Error) -> WriteError {
+        WriteError::Input { array: self.array.to_owned(), offset: self.at, source }
+    }
+}
+
+/// Gathers bytes into chunks.
+struct ChunkWriter<W> {
+    out: W,
+    chunk: Vec<u8>,
+    /// Bytes of `chunk` that are in use.
+    used: usize,
+    /// Where `chunk` goes: a multiple of its length.
+    start: u64,
+}
+
+impl<W: Write + Seek> ChunkWriter<W> {
+    fn new(mut out: W) -> Result<Self, WriteError> {
+        out.rewind().map_err(|source| WriteError::Output { offset: 0, source })?;
+        Ok(ChunkWriter { out, chunk: vec![0; CHUNK], used: PROLOGUE_LEN as usize, start: 0 })
+    }
+
+    /// Offset of the next byte.
+    fn offset(&self) -> u64 {
+        self.start + self.used as u64
+    }
+
+    /// Where the next bytes go; at least one.
+    fn room(&mut self) -> Result<&mut [u8], WriteError> {
+        if self.used == CHUNK {
+            self.flush()?;
+        }
+        Ok(&mut self.chunk[self.used..])
+    }
+
+    /// `n` bytes of the room have been filled.
+    fn filled(&mut self, n: usize) {
+        self.used += n;
+    }
+
+    fn put(&mut self, mut bytes: &[u8]) -> Result<(), WriteError> {
+        while !bytes.is_empty() {
+            let room = self.room()?;
+            let n = room.len().min(bytes.len());
+            room[..n].copy_from_slice(&bytes[..n]);
+            bytes = &bytes[n..];
+            self.filled(n);
+        }
+        Ok(())
+    }
+
+    /// Puts zeros up to a multiple of `align`, and gives the offset there.
+    fn align(&mut self, align: u64) -> Result<u64, WriteError> {
+        let offset = self.offset();
+        let full = || WriteError::Output { offset, source: io::ErrorKind::FileTooLarge.into() };
+        let end = align_up(offset, align).ok_or_else(full)?;
+        while self.offset() < end {
+            let left = usize::try_from(end - self.offset()).unwrap_or(usize::MAX);
+            let room = self.room()?;
+            let n = room.len().min(left);
+            room[..n].fill(0);
+            self.filled(n);
+        }
+        Ok(end)
+    }
+
+    fn part(&mut self, bytes: &[u8]) -> Result<Part, WriteError> {
+        let offset = self.offset();
+        let full = || WriteError::Output { offset, source: io::ErrorKind::FileTooLarge.into() };
+        let part = lay_out(offset, bytes).ok_or_else(full)?;
+        self.align(PART_ALIGN)?;
+        self.put(bytes)?;
+        Ok(part)
+    }
+
+    fn flush(&mut self) -> Result<(), WriteError> {
+        let written = self.out.write_all(&self.chunk[..self.used]);
+        written.map_err(|source| WriteError::Output { offset: self.start, source })?;
+        self.start += self.used as u64;
+        self.used = 0;
+        Ok(())
+    }
+
+    fn finish(mut self, prologue: &[u8]) -> Result<W, WriteError> {
+        self.flush()?;
+        let write = |out: &mut W| {
+            out.seek(SeekFrom::Start(0))?;
+            out.write_all(prologue)?;
+            out.flush()
+        };
+        write(&mut self.out).map_err(|source| WriteError::Output { offset: 0, source })?;
+        Ok(self.out)
+    }
+}

@@ -1,0 +1,162 @@
+//! The blocks of arrays, decoded and compared with their checksums.
+#![forbid(unsafe_code)]
+
+use std::io::{self, Read};
+use std::ops::Range;
+
+use rayon::ThreadPool;
+use rayon::prelude::*;
+
+use crate::format::BLOCK;
+use crate::format::codec::{Storage, zstd};
+use crate::format::table::{Block, Segment};
+use crate::model::Model;
+
+/// A block whose bytes are not those that were written.
+#[derive(Debug, Clone, PartialEq, thiserror::Error)]
+#[error(
+    "array `{}` is damaged: block {block} of {blocks} (bytes {start}..{end} of the file) {problem}; copy or convert \
+     the file again",
+    array.escape_debug()
+)]
+#[non_exhaustive]
+pub struct Damage {
+    /// Name of the array.
+    pub array: String,
+    /// Which block of the array, from 0.
+    pub block: u64,
+    /// Blocks of the array.
+    pub blocks: u64,
+    /// First byte of the block in the file.
+    pub start: u64,
+    /// The byte after its last.
+    pub end: u64,
+    /// What is wrong with it.
+    pub problem: String,
+}
+
+/// One block and where it lies.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Place<'a> {
+    pub(crate) segment: &'a Segment,
+    pub(crate) number: u64,
+    pub(crate) block: Block,
+    pub(crate) start: u64,
+}
+
+impl Place<'_> {
+    pub(crate) fn range(&self) -> Range<u64> {
+        self.start..self.start + u64::from(self.block.stored_len)
+    }
+
+    pub(crate) fn decoded_len(&self) -> usize {
+        let start = self.number * BLOCK as u64;
+        (self.segment.raw_len - start).min(BLOCK as u64) as usize
+    }
+}
+
+impl<D: AsRef<[u8]>> Model<D> {
+    /// The blocks of one array in order.
+    pub(crate) fn places<'a>(&'a self, segment: &'a Segment) -> impl Iterator<Item = Place<'a>> {
+        let mut start = segment.offset;
+        self.index().blocks(segment).iter().enumerate().map(move |(number, &block)| {
+            let place = Place { segment, number: number as u64, block, start };
+            start += u64::from(block.stored_len);
+            place
+        })
+    }
+
+    /// Fills `buf` with the decoded bytes of a block.
+    pub(crate) fn decode(&self, place: &Place<'_>, buf: &mut Vec<u8>) -> Result<(), Damage> {
+        buf.resize(place.decoded_len(), 0);
+        zstd::decode_block(self.bytes(place.range()), buf).map_err(|problem| self.damage(place, problem))?;
+        self.check_crc(place, buf)
+    }
+
+    /// Compares a block with its checksum. `scratch` is used if it has to be decoded.
+    pub(crate) fn check(&self, place: &Place<'_>, scratch: &mut Vec<u8>) -> Result<(), Damage> {
+        match place.segment.storage {
+            Storage::Raw => self.check_crc(place, self.bytes(place.range())),
+            Storage::Zstd => self.decode(place, scratch),
+        }
+    }
+
+    fn check_crc(&self, place: &Place<'_>, decoded: &[u8]) -> Result<(), Damage> {
+        let (found, expected) = (crc32fast::hash(decoded), place.block.crc);
+        if found == expected {
+            return Ok(());
+        }
+        Err(self.damage(place, format!("has CRC32 {found:08x}, expected {expected:08x}")))
+    }
+
+    pub(crate) fn damage(&self, place: &Place<'_>, problem: String) -> Damage {
+        let Range { start, end } = place.range();
+        Damage {
+            array: self.index().name(place.segment).to_owned(),
+            block: place.number,
+            blocks: self.index().blocks(place.segment).len() as u64,
+            start,
+            end,
+            problem,
+        }
+    }
+
+    /// Reads the decoded bytes of one array from front to back, decoding on `threads` some blocks ahead.
+    pub(crate) fn reader<'a>(&'a self, segment: &'a Segment, threads: &'a ThreadPool) -> BlockReader<'a, D> {
+        let places = self.places(segment).collect();
+        BlockReader { model: self, threads, places, next: 0, ready: Vec::new(), filled: 0, block: 0, at: 0 }
+    }
+}
+
+/// See [`Model::reader`].
+pub(crate) struct BlockReader<'a, D> {
+    model: &'a Model<D>,
+    threads: &'a ThreadPool,
+    places: Vec<Place<'a>>,
+    /// The first block that has not been decoded.
+    next: usize,
+    /// Decoded blocks; the first `filled` are current.
+    ready: Vec<Vec<u8>>,
+    filled: usize,
+    /// The block being handed out, and how much of it has been.
+    block: usize,
+    at: usize,
+}
+
+impl<D: AsRef<[u8]> + Sync> BlockReader<'_, D> {
+    fn decode_some(&mut self) -> Result<(), Damage> {
+        let width = (self.threads.current_num_threads() * 2).min(self.places.len() - self.next);
+        let places = &self.places[self.next..self.next + width];
+        let buffers = width.max(self.ready.len());
+        self.ready.resize_with(buffers, Vec::new);
+        let model = self.model;
+        let ready = &mut self.ready[..width];
+        match places {
+            [place] => model.decode(place, &mut ready[0])?,
+            _ => self.threads.install(|| {
+                places.par_iter().zip(ready).try_for_each(|(place, buf)| model.decode(place, buf))
+            })?,
+        }
+        (self.next, self.filled, self.block, self.at) = (self.next + width, width, 0, 0);
+        Ok(())
+    }
+}
+
+impl<D: AsRef<[u8]> + Sync> Read for BlockReader<'_, D> {
+    fn read(&mut self, out: &mut [u8]) -> io::Result<usize> {
+        if self.block == self.filled {
+            if self.next == self.places.len() {
+                return Ok(0);
+            }
+            self.decode_some().map_err(io::Error::other)?;
+        }
+        let left = &self.ready[self.block][self.at..];
+        let n = left.len().min(out.len());
+        out[..n].copy_from_slice(&left[..n]);
+        self.at += n;
+        if n == left.len() {
+            (self.block, self.at) = (self.block + 1, 0);
+        }
+        Ok(n)
+    }
+}

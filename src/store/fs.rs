@@ -1,0 +1,183 @@
+//! The steps by which a file comes to be: a temporary sibling, bytes, sync, rename, sync of the directory.
+//!
+//! Whoever looks at the path sees the old file or the new one, whole, also after a crash between any two steps.
+//! Nothing here ever writes to a published path.
+#![forbid(unsafe_code)]
+
+use std::fs::{File, Permissions};
+use std::io::{self, Seek, SeekFrom, Write};
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+
+use tempfile::NamedTempFile;
+
+/// A file that could not be published. The path still holds what it held before.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum PublishError<E: std::error::Error + 'static> {
+    /// What was to be written could not be.
+    #[error(transparent)]
+    Write(E),
+    /// A step of publishing failed.
+    #[error(transparent)]
+    Step(#[from] StepError),
+}
+
+/// A step of publishing that failed.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum StepError {
+    /// The system refused.
+    #[error("cannot {step} {}", path.display())]
+    Io {
+        /// What was tried.
+        step: &'static str,
+        /// With which file or directory.
+        path: PathBuf,
+        /// What the system says.
+        source: io::Error,
+    },
+    /// There is something that a file must not replace.
+    #[error("cannot write {}: it is {found}; give the path of a file", path.display())]
+    NotAFile {
+        /// The path.
+        path: PathBuf,
+        /// What is there.
+        found: &'static str,
+    },
+}
+
+/// The steps, so that tests can stop after any of them.
+pub(crate) trait Steps {
+    /// Creates a file of a new name in `dir`.
+    fn create(&mut self, dir: &Path, prefix: &str, permissions: Permissions) -> io::Result<NamedTempFile>;
+    /// Waits until the bytes of the file are on disk.
+    fn sync(&mut self, file: &File) -> io::Result<()>;
+    /// Gives the file its name, in place of the old one.
+    fn rename(&mut self, file: NamedTempFile, path: &Path) -> io::Result<()>;
+    /// Waits until the names in a directory are on disk.
+    fn sync_dir(&mut self, dir: &Path) -> io::Result<()>;
+}
+
+/// The steps as the system takes them.
+pub(crate) struct RealSteps;
+
+impl Steps for RealSteps {
+    fn create(&mut self, dir: &Path, prefix: &str, permissions: Permissions) -> io::Result<NamedTempFile> {
+        tempfile::Builder::new().prefix(prefix).suffix(".tmp").permissions(permissions).tempfile_in(dir)
+    }
+
+    fn sync(&mut self, file: &File) -> io::Result<()> {
+        file.sync_all()
+    }
+
+    fn rename(&mut self, file: NamedTempFile, path: &Path) -> io::Result<()> {
+        file.persist(path).map(drop).map_err(|error| error.error)
+    }
+
+    fn sync_dir(&mut self, dir: &Path) -> io::Result<()> {
+        File::open(dir)?.sync_all()
+    }
+}
+
+/// A file that has no name yet that anyone would look for. Dropping it removes it.
+pub(crate) struct Pending<S = RealSteps> {
+    steps: S,
+    file: NamedTempFile,
+    path: PathBuf,
+    dir: PathBuf,
+}
+
+impl Pending {
+    /// Starts a file that shall appear at `path`.
+    pub(crate) fn create(path: &Path) -> Result<Self, StepError> {
+        Pending::create_by(RealSteps, path)
+    }
+}
+
+impl<S: Steps> Pending<S> {
+    pub(crate) fn create_by(mut steps: S, path: &Path) -> Result<Self, StepError> {
+        let not_a_file = |found| StepError::NotAFile { path: path.to_owned(), found };
+        let name = path.file_name().ok_or_else(|| not_a_file("a directory"))?;
+        let mode = match std::fs::metadata(path) {
+            Ok(old) if old.is_dir() => return Err(not_a_file("a directory")),
+            Ok(old) if !old.is_file() => return Err(not_a_file("a device, socket or FIFO")),
+            Ok(old) => old.permissions().mode() & 0o777,
+            // Without an old file as a model: readable by all, as far as the umask lets it.
+            Err(_) => 0o644,
+        };
+        let dir = match path.parent() {
+            Some(dir) if !dir.as_os_str().is_empty() => dir,
+            _ => Path::new("."),
+        };
+        let prefix = format!(".{}.", name.to_string_lossy().chars().take(100).collect::<String>());
+        let created = steps.create(dir, &prefix, Permissions::from_mode(mode));
+        let file = created.map_err(failed("create a file in", dir))?;
+        Ok(Pending { steps, file, path: path.to_owned(), dir: dir.to_owned() })
+    }
+
+    /// The file to write to.
+    pub(crate) fn file(&mut self) -> &mut File {
+        self.file.as_file_mut()
+    }
+
+    /// Makes the file appear at its path. On an error the path holds what it held before.
+    pub(crate) fn commit(mut self) -> Result<(), StepError> {
+        self.steps.sync(self.file.as_file()).map_err(failed("write to disk", &self.path))?;
+        self.steps.rename(self.file, &self.path).map_err(failed("replace", &self.path))?;
+        self.steps.sync_dir(&self.dir).map_err(failed("write to disk the directory", &self.dir))
+    }
+}
+
+impl Write for Pending {
+    fn write(&mut self, buf: &[u8]) -> io::Result<usize> {
+        self.file().write(buf)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.file().flush()
+    }
+}
+
+impl Seek for Pending {
+    fn seek(&mut self, pos: SeekFrom) -> io::Result<u64> {
+        self.file().seek(pos)
+    }
+}
+
+fn failed(step: &'static str, path: &Path) -> impl FnOnce(io::Error) -> StepError {
+    move |source| StepError::Io { step, path: path.to_owned(), source }
+}
+
+/// Writes a file and gives it its name when it is whole and on disk. On any error nothing is left of it, and the
+/// path holds what it held before.
+///
+/// # Errors
+///
+/// [`PublishError::Write`] with the error of `write`, or [`PublishError::Step`].
+pub fn publish<T, E: std::error::Error + 'static>(
+    path: &Path,
+    write: impl FnOnce(&mut File) -> Result<T, E>,
+) -> Result<T, PublishError<E>> {
+    publish_by(RealSteps, path, write)
+}
+
+pub(crate) fn publish_by<S: Steps, T, E: std::error::Error + 'static>(
+    steps: S,
+    path: &Path,
+    write: impl FnOnce(&mut File) -> Result<T, E>,
+) -> Result<T, PublishError<E>> {
+    let mut pending = Pending::create_by(steps, path)?;
+    let value = write(pending.file()).map_err(PublishError::Write)?;
+    pending.commit()?;
+    Ok(value)
+}
+
+/// A file without a name in `dir`, gone when it is closed: room for bytes that do not fit in memory.
+///
+/// # Errors
+///
+/// [`StepError::Io`]
+pub(crate) fn unnamed_in(dir: &Path) -> Result<File, StepError> {
+    tempfile::tempfile_in(dir).map_err(failed("create a file in", dir))
+}
