@@ -24,6 +24,9 @@ pub use mapping::{MapError, Mapping, OpenOptions};
 pub use model::aligned::AlignedBytes;
 pub use model::array::{ArrayError, ArrayRef};
 pub use model::blocks::Damage;
+pub use model::graph::{
+    ArrayPart, Audit, Blob, Graph, GraphError, Make, NameUse, Node, NodeId, Object, Quotients, Records,
+};
 pub use model::verify::{VerifyError, VerifyOptions, VerifyReport};
 pub use model::{Model, OpenError};
 pub use ops::rewrite::{ArchiveOptions, RewriteError, RewriteReport, archive, restore};

@@ -23,6 +23,7 @@ use crate::format::table::Index;
 use crate::format::{ArrayId, ArrayInfo, Role};
 use crate::mapping::{MapError, Mapping, OpenOptions};
 use crate::model::array::{ArrayError, ArrayRef, ArraySource};
+use crate::model::graph::{Graph, GraphError};
 use crate::model::plan::validate::validate;
 use crate::model::plan::{Plan, PlanArrays, PlanError};
 
@@ -202,6 +203,20 @@ impl<D: AsRef<[u8]> + Sync> Model<D> {
             self.plan_checked.get_or_init(|| ());
         }
         Ok(&self.plan)
+    }
+}
+
+impl<D: AsRef<[u8]> + Sync> Model<D> {
+    /// The saved object as plain data, read and checked anew; `None` if the file holds only arrays.
+    ///
+    /// # Errors
+    ///
+    /// [`GraphError`] says which byte or node is wrong.
+    pub fn graph(&self) -> Result<Option<Graph>, GraphError> {
+        match self.graph_bytes() {
+            [] => Ok(None),
+            bytes => Graph::decode(bytes, self).map(Some),
+        }
     }
 }
 

@@ -4,8 +4,18 @@
 //! Walk with an explicit stack and a set of seen nodes; never by recursion.
 #![forbid(unsafe_code)]
 
+mod audit;
+pub(crate) mod check;
+mod decode;
+mod encode;
+mod error;
 pub(crate) mod read;
+#[cfg(test)]
+mod tests;
 mod view;
+
+pub use self::audit::{Audit, NameUse};
+pub use self::error::GraphError;
 
 use crate::format::dtype::{Dtype, Plain};
 use crate::format::{ArrayId, Order};
@@ -63,6 +73,8 @@ pub enum Node {
     Array(ArrayPart),
     /// A record array stored as one array per field, narrowed where no value changes.
     Records(Box<Records>),
+    /// A float array stored as integers that are divided.
+    Quotients(Box<Quotients>),
     /// An array of Python objects, in C order of its indices.
     ObjectArray {
         /// Length of each dimension.
@@ -76,7 +88,7 @@ pub enum Node {
     ArrayOfClass {
         /// A [`Node::Name`].
         class: NodeId,
-        /// A [`Node::Array`] or [`Node::ObjectArray`].
+        /// A [`Node::Array`], [`Node::Records`] or [`Node::ObjectArray`].
         array: NodeId,
     },
     /// A NumPy scalar: one element's bytes.
@@ -103,7 +115,7 @@ pub enum Blob {
 
 /// Rows `first_row..first_row + rows` of a stored array, where rows are elements of its first axis.
 ///
-/// A whole array has `first_row` 0 and the shape of the stored array. Arrays of many similar objects (the trees
+/// A whole array has `first_row` 0 and the shape of the stored array, or, in C order, any shape of as many elements. Arrays of many similar objects (the trees
 /// of a forest) are stored end to end in one stored array, in C order; each part then has its own shape, whose first length is its number of rows.
 #[derive(Clone, Debug, PartialEq)]
 pub struct ArrayPart {
@@ -125,6 +137,17 @@ pub struct Records {
     /// One part per field, in field order; its shape is the record array's (and the field's sub-array). The stored type may be a narrower
     /// integer than the field's; widening gives every bit back.
     pub columns: Vec<ArrayPart>,
+}
+
+/// A little-endian `f64` array in C order whose element `[i, ...]` is `numerators[i, ...] / denominators[i]`, bit for bit.
+///
+/// The values of a classification tree are such quotients: counts, divided by the weight of the node.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Quotients {
+    /// Unsigned integers of at most 4 bytes, of the shape to give back.
+    pub numerators: ArrayPart,
+    /// One per row: unsigned integers of at most 4 bytes, or `f64`. Without it the numerators are the values.
+    pub denominators: Option<ArrayPart>,
 }
 
 /// `callable(*args, **kwargs)` or `callable.__new__(callable, *args, **kwargs)`, then items, pairs and state,

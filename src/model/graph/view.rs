@@ -127,7 +127,7 @@ impl Graph {
     /// The array node behind `id`, seen through subclasses of ndarray that add nothing to it.
     pub fn plain_array(&self, id: NodeId) -> Option<NodeId> {
         match self.node(id) {
-            Node::Array(_) | Node::ObjectArray { .. } | Node::Records(_) => Some(id),
+            Node::Array(_) | Node::ObjectArray { .. } | Node::Records(_) | Node::Quotients(_) => Some(id),
             Node::ArrayOfClass { class, array } => {
                 let (module, name) = self.name_at(*class)?;
                 let adds_nothing =

@@ -189,9 +189,11 @@ pub(crate) fn type_name(graph: &Graph, id: NodeId) -> String {
         Node::Set(_) => "set",
         Node::FrozenSet(_) => "frozenset",
         Node::Name { .. } => "a class or function",
-        Node::Array(_) | Node::Records(_) | Node::ObjectArray { .. } | Node::ArrayOfClass { .. } => {
-            "numpy.ndarray"
-        }
+        Node::Array(_)
+        | Node::Records(_)
+        | Node::Quotients(_)
+        | Node::ObjectArray { .. }
+        | Node::ArrayOfClass { .. } => "numpy.ndarray",
         Node::Scalar { .. } => "a numpy scalar",
         Node::Dtype(_) => "numpy.dtype",
         Node::Object(_) => "object",
