@@ -14,6 +14,9 @@ mod ops;
 pub mod serve;
 mod store;
 
+pub use convert::npy::read_npy_header;
+pub use convert::source::{Foreign, ForeignArray, ForeignData, ReadAt};
+pub use convert::{ConvertError, Limits, NpyProblem, Problem, read_foreign};
 pub use format::codec::{Codec, Storage};
 pub use format::digest::Digest;
 pub use format::dtype::{Dtype, DtypeError, Element, Field, Kind, Plain, Record, TimeUnit};

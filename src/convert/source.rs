@@ -16,6 +16,39 @@ pub trait ReadAt: Send + Sync {
     fn read_exact_at(&self, offset: u64, buf: &mut [u8]) -> io::Result<()>;
 }
 
+impl ReadAt for std::fs::File {
+    fn len_bytes(&self) -> u64 {
+        self.metadata().map_or(0, |metadata| metadata.len())
+    }
+
+    fn read_exact_at(&self, offset: u64, buf: &mut [u8]) -> io::Result<()> {
+        std::os::unix::fs::FileExt::read_exact_at(self, buf, offset)
+    }
+}
+
+impl ReadAt for [u8] {
+    fn len_bytes(&self) -> u64 {
+        self.len() as u64
+    }
+
+    fn read_exact_at(&self, offset: u64, buf: &mut [u8]) -> io::Result<()> {
+        let start = usize::try_from(offset).map_err(|_| io::ErrorKind::UnexpectedEof)?;
+        let end = start.checked_add(buf.len()).ok_or(io::ErrorKind::UnexpectedEof)?;
+        buf.copy_from_slice(self.get(start..end).ok_or(io::ErrorKind::UnexpectedEof)?);
+        Ok(())
+    }
+}
+
+impl ReadAt for Vec<u8> {
+    fn len_bytes(&self) -> u64 {
+        self.len() as u64
+    }
+
+    fn read_exact_at(&self, offset: u64, buf: &mut [u8]) -> io::Result<()> {
+        self.as_slice().read_exact_at(offset, buf)
+    }
+}
+
 /// A foreign file as plain data: the object, and where the bytes of its arrays are.
 pub struct Foreign {
     /// The object; its array ids index `arrays`.
@@ -63,12 +96,7 @@ impl ArraySource for Foreign {
                 }
                 self.source.read_exact_at(start, buf)
             }
-            ForeignData::Owned(bytes) => {
-                let start = usize::try_from(offset).map_err(|_| io::ErrorKind::UnexpectedEof)?;
-                let end = start.checked_add(buf.len()).ok_or(io::ErrorKind::UnexpectedEof)?;
-                buf.copy_from_slice(bytes.get(start..end).ok_or(io::ErrorKind::UnexpectedEof)?);
-                Ok(())
-            }
+            ForeignData::Owned(bytes) => bytes.as_ref().read_exact_at(offset, buf),
         }
     }
 }

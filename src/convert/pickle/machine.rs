@@ -1,0 +1,705 @@
+//! The stack machine. Opcodes build nodes; whatever would import or call becomes a name or an object.
+#![forbid(unsafe_code)]
+
+use crate::convert::error::{ConvertError, Fault, Problem};
+use crate::convert::joblib;
+use crate::convert::limits::Budget;
+use crate::convert::pickle::memo::Memo;
+use crate::convert::pickle::opcode::Opcode;
+use crate::convert::pickle::values::{LONG, Values, type_name};
+use crate::convert::pickle::{finish, numpy, python, text};
+use crate::convert::source::{ForeignArray, ReadAt};
+use crate::convert::spill::Spill;
+use crate::convert::window::Window;
+use crate::format::{OnProgress, Progress};
+use crate::model::graph::{Blob, Graph, Make, Node, NodeId};
+
+/// What a pickle held.
+pub(crate) struct Outcome {
+    pub(crate) graph: Graph,
+    pub(crate) arrays: Vec<ForeignArray>,
+    /// What was spilled behind the source.
+    pub(crate) spilled: Option<std::fs::File>,
+    /// The protocol that PROTO names; 0 if there is none.
+    pub(crate) protocol: u8,
+    /// Whether raw arrays lie between the opcodes.
+    pub(crate) joblib: bool,
+}
+
+/// Reads the one pickle that `source` is.
+pub(crate) fn read<'a>(
+    source: &'a dyn ReadAt,
+    budget: Budget,
+    spill: Spill<'a>,
+    progress: OnProgress<'_>,
+) -> Result<Outcome, ConvertError> {
+    let mut machine = Machine {
+        window: Window::new(source, 0),
+        values: Values::new(source, budget, spill),
+        run: Run::default(),
+        outer: None,
+        joblib: false,
+        dropped: None,
+    };
+    let root = machine.run(progress)?;
+    let (offset, count) = (machine.window.offset(), machine.window.remaining());
+    if count > 0 {
+        return Err(ConvertError::TrailingBytes { offset, count });
+    }
+    let Machine { mut values, run, joblib, .. } = machine;
+    let (graph, arrays) = finish::finish(&mut values, root).map_err(|fault| fault.at_end(offset))?;
+    Ok(Outcome { graph, arrays, spilled: values.spill.into_file(), protocol: run.protocol, joblib })
+}
+
+/// The state of one pickle stream.
+#[derive(Default)]
+struct Run {
+    stack: Vec<NodeId>,
+    /// Heights of the stack at the open marks.
+    marks: Vec<usize>,
+    memo: Memo,
+    /// Where the current frame ends.
+    frame_end: Option<u64>,
+    protocol: u8,
+    started: bool,
+}
+
+pub(crate) struct Machine<'a> {
+    pub(crate) window: Window<'a>,
+    pub(crate) values: Values<'a>,
+    run: Run,
+    /// The joblib stream around the pickle of an object array. Those do not nest further.
+    outer: Option<Box<Run>>,
+    pub(crate) joblib: bool,
+    /// The name of a call whose result was just popped.
+    dropped: Option<String>,
+}
+
+impl Machine<'_> {
+    fn run(&mut self, progress: OnProgress<'_>) -> Result<NodeId, ConvertError> {
+        let total = self.window.offset() + self.window.remaining();
+        let mut count = 0u32;
+        loop {
+            let offset = self.window.offset();
+            count = count.wrapping_add(1);
+            if count.is_multiple_of(1 << 16) {
+                progress(Progress { what: "reading", done_bytes: offset, total_bytes: total });
+            }
+            let byte = self.window.byte().map_err(|fault| fault.at(offset, Opcode::Stop))?;
+            let Some(opcode) = Opcode::from_byte(byte) else {
+                return Err(ConvertError::UnknownOpcode { offset, byte });
+            };
+            match self.checked_step(offset, opcode).map_err(|fault| fault.at(offset, opcode))? {
+                Some(root) if self.outer.is_none() => {
+                    progress(Progress { what: "reading", done_bytes: total, total_bytes: total });
+                    return Ok(root);
+                }
+                Some(root) => self.end_nested(root),
+                None => {}
+            }
+        }
+    }
+
+    fn checked_step(&mut self, offset: u64, opcode: Opcode) -> Result<Option<NodeId>, Fault> {
+        self.values.budget.opcode()?;
+        if let Some(callable) = self.dropped.take() {
+            match opcode {
+                // A pickler pops what it finds to be remembered already, and gets that instead.
+                Opcode::Get | Opcode::BinGet | Opcode::LongBinGet => {}
+                Opcode::Pop | Opcode::PopMark => self.dropped = Some(callable),
+                _ => return Err(Problem::DroppedCall { callable }.into()),
+            }
+        }
+        if self.run.frame_end == Some(offset) {
+            self.run.frame_end = None;
+        }
+        let frame_end = self.run.frame_end;
+        let root = self.step(opcode)?;
+        self.run.started = true;
+        if let Some(end) = frame_end
+            && self.window.offset() > end
+            && self.run.frame_end.is_some()
+        {
+            return Err(Problem::Frame { len: end - offset, why: "ends inside this opcode" }.into());
+        }
+        Ok(root)
+    }
+
+    fn step(&mut self, opcode: Opcode) -> Result<Option<NodeId>, Fault> {
+        match opcode {
+            Opcode::Stop => return self.stop().map(Some),
+            Opcode::Proto => self.proto()?,
+            Opcode::Frame => self.frame()?,
+            Opcode::Mark => self.mark()?,
+            Opcode::Pop => self.pop_any()?,
+            Opcode::PopMark => self.pop_mark()?,
+            Opcode::Dup => self.run.stack.push(self.top()?),
+            Opcode::None => self.push(Node::None)?,
+            Opcode::NewTrue => self.push(Node::Bool(true))?,
+            Opcode::NewFalse => self.push(Node::Bool(false))?,
+            Opcode::Int
+            | Opcode::Long
+            | Opcode::BinInt
+            | Opcode::BinInt1
+            | Opcode::BinInt2
+            | Opcode::Long1
+            | Opcode::Long4 => self.int(opcode)?,
+            Opcode::Float => {
+                let line = self.line()?;
+                self.push(Node::Float(text::float_from_text(&line)?))?;
+            }
+            Opcode::BinFloat => {
+                let bits = self.window.u64()?.swap_bytes();
+                self.push(Node::Float(f64::from_bits(bits)))?;
+            }
+            Opcode::String | Opcode::BinString | Opcode::ShortBinString => self.python2_string(opcode)?,
+            Opcode::Unicode => {
+                let line = self.line()?;
+                self.push(Node::Str(text::raw_unicode_escape(&line)?))?;
+            }
+            Opcode::ShortBinUnicode => {
+                let len = u64::from(self.window.byte()?);
+                self.unicode(len)?;
+            }
+            Opcode::BinUnicode => {
+                let len = u64::from(self.window.u32()?);
+                self.unicode(len)?;
+            }
+            Opcode::BinUnicode8 => {
+                let len = self.window.u64()?;
+                self.unicode(len)?;
+            }
+            Opcode::ShortBinBytes => {
+                let len = u64::from(self.window.byte()?);
+                self.bytes(len, Node::Bytes)?;
+            }
+            Opcode::BinBytes => {
+                let len = u64::from(self.window.u32()?);
+                self.bytes(len, Node::Bytes)?;
+            }
+            Opcode::BinBytes8 => {
+                let len = self.window.u64()?;
+                self.bytes(len, Node::Bytes)?;
+            }
+            Opcode::ByteArray8 => {
+                let len = self.window.u64()?;
+                self.bytes(len, Node::ByteArray)?;
+            }
+            Opcode::EmptyTuple => self.push(Node::Tuple(Vec::new()))?,
+            Opcode::Tuple1 => self.tuple(1)?,
+            Opcode::Tuple2 => self.tuple(2)?,
+            Opcode::Tuple3 => self.tuple(3)?,
+            Opcode::Tuple => self.container(Node::Tuple)?,
+            Opcode::EmptyList => self.push(Node::List(Vec::new()))?,
+            Opcode::List => self.container(Node::List)?,
+            Opcode::EmptySet => self.push(Node::Set(Vec::new()))?,
+            Opcode::FrozenSet => self.container(Node::FrozenSet)?,
+            Opcode::EmptyDict => self.push(Node::Dict(Vec::new()))?,
+            Opcode::Dict => {
+                let pairs = pairs(&self.marked()?)?;
+                self.push(Node::Dict(pairs))?;
+            }
+            Opcode::Append => {
+                let item = self.pop()?;
+                self.append(&[item])?;
+            }
+            Opcode::Appends => {
+                let items = self.marked()?;
+                self.append(&items)?;
+            }
+            Opcode::AddItems => {
+                let items = self.marked()?;
+                self.add_items(&items)?;
+            }
+            Opcode::SetItem => {
+                let value = self.pop()?;
+                let key = self.pop()?;
+                self.set_items(&[key, value])?;
+            }
+            Opcode::SetItems => {
+                let items = self.marked()?;
+                self.set_items(&items)?;
+            }
+            Opcode::Put | Opcode::BinPut | Opcode::LongBinPut | Opcode::Memoize => self.put(opcode)?,
+            Opcode::Get | Opcode::BinGet | Opcode::LongBinGet => self.get(opcode)?,
+            Opcode::Global => self.global()?,
+            Opcode::StackGlobal => self.stack_global()?,
+            Opcode::Inst => self.inst()?,
+            Opcode::Obj => self.obj()?,
+            Opcode::NewObj => self.new_obj(false)?,
+            Opcode::NewObjEx => self.new_obj(true)?,
+            Opcode::Reduce => self.reduce()?,
+            Opcode::Build => self.build()?,
+            Opcode::PersId
+            | Opcode::BinPersId
+            | Opcode::Ext1
+            | Opcode::Ext2
+            | Opcode::Ext4
+            | Opcode::NextBuffer
+            | Opcode::ReadonlyBuffer => return Err(Problem::Refused { why: why_refused(opcode) }.into()),
+        }
+        Ok(None)
+    }
+
+    // Framing.
+
+    fn proto(&mut self) -> Result<(), Fault> {
+        let version = self.window.byte()?;
+        if self.run.started {
+            return Err(Problem::LateProto.into());
+        }
+        if version > 5 {
+            return Err(Problem::Protocol { found: version }.into());
+        }
+        self.run.protocol = version;
+        Ok(())
+    }
+
+    fn frame(&mut self) -> Result<(), Fault> {
+        let len = self.window.u64()?;
+        if self.run.frame_end.is_some() {
+            return Err(Problem::Frame { len, why: "begins inside another frame" }.into());
+        }
+        if len > self.window.remaining() {
+            return Err(Problem::Frame { len, why: "reaches past the end; the file was cut short" }.into());
+        }
+        self.run.frame_end = (len > 0).then(|| self.window.offset() + len);
+        Ok(())
+    }
+
+    fn stop(&mut self) -> Result<NodeId, Fault> {
+        let root = self.pop()?;
+        match self.run.stack.len() + self.run.marks.len() {
+            0 => Ok(root),
+            count => Err(Problem::StackLeft { count }.into()),
+        }
+    }
+
+    // The stack.
+
+    fn push(&mut self, node: Node) -> Result<(), Fault> {
+        let id = self.values.add(node)?;
+        self.run.stack.push(id);
+        Ok(())
+    }
+
+    fn floor(&self) -> usize {
+        self.run.marks.last().copied().unwrap_or(0)
+    }
+
+    fn top(&self) -> Result<NodeId, Problem> {
+        let above = self.run.stack.len() > self.floor();
+        self.run.stack.last().copied().filter(|_| above).ok_or(Problem::StackUnderflow)
+    }
+
+    fn pop(&mut self) -> Result<NodeId, Problem> {
+        let top = self.top()?;
+        self.run.stack.pop();
+        Ok(top)
+    }
+
+    fn mark(&mut self) -> Result<(), Problem> {
+        let depth = self.values.budget.limits().depth;
+        let asked = self.run.marks.len() as u64 + 1;
+        if asked > u64::from(depth) {
+            return Err(Problem::Limit { name: "depth", limit: depth.into(), asked });
+        }
+        self.run.marks.push(self.run.stack.len());
+        Ok(())
+    }
+
+    /// Everything above the last mark, which goes too.
+    fn marked(&mut self) -> Result<Vec<NodeId>, Problem> {
+        let mark = self.run.marks.pop().ok_or(Problem::NoMark)?;
+        Ok(self.run.stack.split_off(mark.min(self.run.stack.len())))
+    }
+
+    fn pop_any(&mut self) -> Result<(), Problem> {
+        if self.run.marks.last() == Some(&self.run.stack.len()) {
+            self.run.marks.pop();
+            return Ok(());
+        }
+        let id = self.pop()?;
+        self.note_dropped(&[id]);
+        Ok(())
+    }
+
+    fn pop_mark(&mut self) -> Result<(), Problem> {
+        let items = self.marked()?;
+        self.note_dropped(&items);
+        Ok(())
+    }
+
+    fn note_dropped(&mut self, ids: &[NodeId]) {
+        let callable = ids.iter().find_map(|id| match self.values.node(*id) {
+            Node::Object(object) => Some(object.callable),
+            _ => None,
+        });
+        if let Some(callable) = callable {
+            self.dropped = Some(match self.values.name_at(callable) {
+                Some((module, qualname)) => format!("{module}.{qualname}"),
+                None => "an object".to_owned(),
+            });
+        }
+    }
+
+    // Scalars.
+
+    fn line(&mut self) -> Result<Vec<u8>, Fault> {
+        let mut line = self.window.line(self.values.budget.limits().held_bytes)?;
+        if line.last() == Some(&b'\r') {
+            line.pop();
+        }
+        Ok(line)
+    }
+
+    fn int(&mut self, opcode: Opcode) -> Result<(), Fault> {
+        let node = match opcode {
+            Opcode::BinInt => Node::Int(self.window.i32()?.into()),
+            Opcode::BinInt1 => Node::Int(self.window.byte()?.into()),
+            Opcode::BinInt2 => Node::Int(self.window.u16()?.into()),
+            Opcode::Long1 => {
+                let len = u64::from(self.window.byte()?);
+                text::int_from_le(&self.window.bytes(len)?)
+            }
+            Opcode::Long4 => {
+                let len = i64::from(self.window.i32()?);
+                let len = u64::try_from(len).map_err(|_| Problem::NegativeLength { found: len })?;
+                self.values.budget.hold(len)?;
+                text::int_from_le(&self.window.bytes(len)?)
+            }
+            _ => match (opcode, self.line()?.as_slice()) {
+                (Opcode::Int, b"00") => Node::Bool(false),
+                (Opcode::Int, b"01") => Node::Bool(true),
+                (_, line) => text::int_from_decimal(line)?,
+            },
+        };
+        self.push(node)
+    }
+
+    fn python2_string(&mut self, opcode: Opcode) -> Result<(), Fault> {
+        let bytes = match opcode {
+            Opcode::String => {
+                let line = self.line()?;
+                text::quoted_string(&line)?
+            }
+            Opcode::ShortBinString => {
+                let len = u64::from(self.window.byte()?);
+                self.window.bytes(len)?
+            }
+            _ => {
+                let len = i64::from(self.window.i32()?);
+                let len = u64::try_from(len).map_err(|_| Problem::NegativeLength { found: len })?;
+                self.values.budget.hold(len)?;
+                self.window.bytes(len)?
+            }
+        };
+        let node = match text::python2_string(bytes) {
+            Ok(text) => Node::Str(text),
+            Err(bytes) => Node::Bytes(self.values.blob(bytes)?),
+        };
+        self.push(node)
+    }
+
+    fn unicode(&mut self, len: u64) -> Result<(), Fault> {
+        if len >= LONG {
+            let range = self.window.skip(len)?;
+            let id = self.values.add_long_text(range)?;
+            self.run.stack.push(id);
+            return Ok(());
+        }
+        let bytes = self.window.bytes(len)?;
+        self.push(Node::Str(text::utf8(bytes)?))
+    }
+
+    fn bytes(&mut self, len: u64, node: fn(Blob) -> Node) -> Result<(), Fault> {
+        let blob = if len >= LONG {
+            let range = self.window.skip(len)?;
+            self.values.blob_in_source(range)?
+        } else {
+            Blob::Inline(self.window.bytes(len)?.into())
+        };
+        self.push(node(blob))
+    }
+
+    // Containers.
+
+    fn tuple(&mut self, count: usize) -> Result<(), Fault> {
+        let at = self.run.stack.len().checked_sub(count).filter(|at| *at >= self.floor());
+        let items = self.run.stack.split_off(at.ok_or(Problem::StackUnderflow)?);
+        self.push(Node::Tuple(items))
+    }
+
+    fn container(&mut self, node: fn(Vec<NodeId>) -> Node) -> Result<(), Fault> {
+        let items = self.marked()?;
+        self.push(node(items))
+    }
+
+    fn append(&mut self, items: &[NodeId]) -> Result<(), Fault> {
+        let target = self.top()?;
+        self.values.budget.hold(4 * items.len() as u64)?;
+        match self.values.node_mut(target) {
+            Some(Node::List(list)) => list.extend_from_slice(items),
+            Some(Node::Object(object)) => {
+                if object.state.is_some() {
+                    return Err(Problem::ObjectOrder { what: "an item", after: "a state" }.into());
+                }
+                if !object.pairs.is_empty() {
+                    return Err(Problem::ObjectOrder { what: "an item", after: "a pair" }.into());
+                }
+                object.items.extend_from_slice(items);
+            }
+            _ => return Err(self.operand(target, "a list or an object").into()),
+        }
+        Ok(())
+    }
+
+    fn add_items(&mut self, items: &[NodeId]) -> Result<(), Fault> {
+        let target = self.top()?;
+        self.values.budget.hold(4 * items.len() as u64)?;
+        match self.values.node_mut(target) {
+            Some(Node::Set(set)) => set.extend_from_slice(items),
+            _ => return Err(self.operand(target, "a set").into()),
+        }
+        Ok(())
+    }
+
+    fn set_items(&mut self, items: &[NodeId]) -> Result<(), Fault> {
+        let pairs = pairs(items)?;
+        let target = self.top()?;
+        self.values.budget.hold(8 * pairs.len() as u64)?;
+        if let Some(found) = pairs.iter().find_map(|(key, _)| finish::unhashable(self.values.node(*key))) {
+            return Err(Problem::Unhashable { found, role: "a key" }.into());
+        }
+        match self.values.node_mut(target) {
+            Some(Node::Dict(dict)) => dict.extend(pairs),
+            Some(Node::Object(object)) => {
+                if object.state.is_some() {
+                    return Err(Problem::ObjectOrder { what: "a pair", after: "a state" }.into());
+                }
+                object.pairs.extend(pairs);
+            }
+            _ => return Err(self.operand(target, "a dict or an object").into()),
+        }
+        Ok(())
+    }
+
+    fn operand(&self, id: NodeId, expected: &'static str) -> Problem {
+        Problem::Operand { expected, found: type_name(self.values.node(id)) }
+    }
+
+    // The memo.
+
+    fn put(&mut self, opcode: Opcode) -> Result<(), Fault> {
+        let index = match opcode {
+            Opcode::BinPut => Some(self.window.byte()?.into()),
+            Opcode::LongBinPut => Some(self.window.u32()?.into()),
+            Opcode::Put => Some(text::index_from_text(&self.line()?)?),
+            _ => None,
+        };
+        self.values.budget.memo()?;
+        let top = self.top()?;
+        match index {
+            Some(index) => self.run.memo.put(index, top),
+            None => self.run.memo.push(top),
+        }
+        Ok(())
+    }
+
+    fn get(&mut self, opcode: Opcode) -> Result<(), Fault> {
+        let index = match opcode {
+            Opcode::BinGet => self.window.byte()?.into(),
+            Opcode::LongBinGet => self.window.u32()?.into(),
+            _ => text::index_from_text(&self.line()?)?,
+        };
+        let id = self.run.memo.get(index).ok_or(Problem::NoMemo { index })?;
+        self.run.stack.push(id);
+        Ok(())
+    }
+
+    // Names and objects.
+
+    fn name_line(&mut self) -> Result<Box<str>, Fault> {
+        let line = self.line()?;
+        Ok(text::utf8(line)?)
+    }
+
+    fn global(&mut self) -> Result<(), Fault> {
+        let module = self.name_line()?;
+        let qualname = self.name_line()?;
+        self.push(Node::Name { module, qualname })
+    }
+
+    fn stack_global(&mut self) -> Result<(), Fault> {
+        let (qualname, module) = (self.pop()?, self.pop()?);
+        match (self.values.str_at(module), self.values.str_at(qualname)) {
+            (Some(module), Some(qualname)) => {
+                let node = Node::Name { module: module.into(), qualname: qualname.into() };
+                self.push(node)
+            }
+            (None, _) => Err(self.operand(module, "a str that names a module").into()),
+            _ => Err(self.operand(qualname, "a str that names a class or function").into()),
+        }
+    }
+
+    fn inst(&mut self) -> Result<(), Fault> {
+        let module = self.name_line()?;
+        let qualname = self.name_line()?;
+        let args = self.marked()?;
+        let class = self.values.add(Node::Name { module, qualname })?;
+        self.instantiate(class, args)
+    }
+
+    fn obj(&mut self) -> Result<(), Fault> {
+        let mut items = self.marked()?.into_iter();
+        let class = items.next().ok_or(Problem::StackUnderflow)?;
+        self.callable(class)?;
+        self.instantiate(class, items.collect())
+    }
+
+    /// As INST and OBJ: without arguments, `__init__` is not called.
+    fn instantiate(&mut self, class: NodeId, args: Vec<NodeId>) -> Result<(), Fault> {
+        let make = if args.is_empty() { Make::New } else { Make::Call };
+        let args = self.values.add(Node::Tuple(args))?;
+        self.push(python::object(make, class, args))
+    }
+
+    fn callable(&self, id: NodeId) -> Result<(), Problem> {
+        match self.values.node(id) {
+            Node::Name { .. } | Node::Object(_) => Ok(()),
+            _ => Err(self.operand(id, "a name to call")),
+        }
+    }
+
+    fn args(&self, id: NodeId) -> Result<Vec<NodeId>, Problem> {
+        let args = self.values.tuple_at(id).ok_or_else(|| self.operand(id, "a tuple of arguments"))?;
+        // Idioms have few arguments; what has more is no idiom and needs no copy.
+        Ok(args.get(..8.min(args.len())).unwrap_or(args).to_vec())
+    }
+
+    fn new_obj(&mut self, with_kwargs: bool) -> Result<(), Fault> {
+        let kwargs = if with_kwargs { Some(self.pop()?) } else { None };
+        let (args, class) = (self.pop()?, self.pop()?);
+        self.callable(class)?;
+        self.args(args)?;
+        let mut node = python::object(Make::New, class, args);
+        if let (Some(kwargs), Node::Object(object)) = (kwargs, &mut node) {
+            self.check_kwargs(kwargs)?;
+            object.kwargs = Some(kwargs);
+        }
+        self.push(node)
+    }
+
+    fn check_kwargs(&self, id: NodeId) -> Result<(), Problem> {
+        match self.values.node(id) {
+            Node::Dict(pairs) if pairs.iter().all(|(key, _)| self.values.str_at(*key).is_some()) => Ok(()),
+            _ => Err(self.operand(id, "a dict with str keys")),
+        }
+    }
+
+    fn reduce(&mut self) -> Result<(), Fault> {
+        let (args_id, callable) = (self.pop()?, self.pop()?);
+        self.callable(callable)?;
+        let args = self.args(args_id)?;
+        let name = self.values.name_at(callable).map(|(module, name)| (module.to_owned(), name.to_owned()));
+        if let Some((module, qualname)) = &name {
+            let name = (module.as_str(), qualname.as_str());
+            if let Some(node) = numpy::call(&mut self.values, name, &args)? {
+                return self.push(node);
+            }
+            if let Some(node) = python::call(&mut self.values, name, &args)? {
+                return self.push(node);
+            }
+        }
+        self.push(python::object(Make::Call, callable, args_id))
+    }
+
+    fn build(&mut self) -> Result<(), Fault> {
+        let state = self.pop()?;
+        let target = self.top()?;
+        let Node::Object(object) = self.values.node(target) else {
+            return Err(self.operand(target, "an object").into());
+        };
+        if object.state.is_some() {
+            return Err(Problem::ObjectOrder { what: "a state", after: "a state" }.into());
+        }
+        if object.items.is_empty() && object.pairs.is_empty() {
+            let object = object.clone();
+            if let Some(node) = numpy::build(&mut self.values, &object, state)? {
+                self.values.replace(target, node);
+                return Ok(());
+            }
+            if self.outer.is_none() && joblib::is_wrapper(&self.values, &object)? {
+                return self.joblib_array(state);
+            }
+            joblib::refuse_companion(&self.values, &object, state)?;
+        }
+        if let Some(Node::Object(object)) = self.values.node_mut(target) {
+            object.state = Some(state);
+        }
+        Ok(())
+    }
+
+    /// A wrapper lies on the stack; its array's bytes, or the pickle of its objects, follow in the stream.
+    fn joblib_array(&mut self, state: NodeId) -> Result<(), Fault> {
+        self.joblib = true;
+        let wrapper = joblib::Wrapper::from_state(&self.values, state)?;
+        if self.run.frame_end.is_some_and(|end| end != self.window.offset()) {
+            return Err(
+                Problem::Frame { len: 0, why: "goes on where the bytes of an array should be" }.into()
+            );
+        }
+        self.run.frame_end = None;
+        self.pop()?;
+        if wrapper.holds_objects {
+            self.outer = Some(Box::new(std::mem::take(&mut self.run)));
+            return Ok(());
+        }
+        let node = wrapper.read_raw(&mut self.window, &mut self.values)?;
+        self.push(node)
+    }
+
+    fn end_nested(&mut self, root: NodeId) {
+        if let Some(outer) = self.outer.take() {
+            self.run = *outer;
+            self.run.stack.push(root);
+        }
+    }
+}
+
+fn pairs(items: &[NodeId]) -> Result<Vec<(NodeId, NodeId)>, Problem> {
+    let (pairs, rest) = items.as_chunks::<2>();
+    if !rest.is_empty() {
+        return Err(Problem::Operand { expected: "a value for every key", found: "a key without a value" });
+    }
+    Ok(pairs.iter().map(|[key, value]| (*key, *value)).collect())
+}
+
+fn why_refused(opcode: Opcode) -> &'static str {
+    match opcode {
+        Opcode::PersId | Opcode::BinPersId => "it refers to an object kept outside the file",
+        Opcode::Ext1 | Opcode::Ext2 | Opcode::Ext4 => {
+            "it refers to the extension registry of the process that wrote the file"
+        }
+        _ => {
+            "it refers to a buffer passed beside the pickle, but none was given; pickle without `buffer_callback`"
+        }
+    }
+}
+
+impl Fault {
+    fn at(self, offset: u64, opcode: Opcode) -> ConvertError {
+        match self {
+            Fault::Read(source) => ConvertError::Read { offset, source },
+            Fault::Spool(source) => ConvertError::Spool { source },
+            Fault::Problem(problem) => ConvertError::Pickle { offset, opcode: opcode.name(), problem },
+        }
+    }
+
+    fn at_end(self, offset: u64) -> ConvertError {
+        match self {
+            Fault::Problem(problem) => ConvertError::Finish { problem },
+            other => other.at(offset, Opcode::Stop),
+        }
+    }
+}
