@@ -153,6 +153,7 @@ pub(crate) fn unhashable(node: &Node) -> Option<&'static str> {
         | Node::ByteArray(_)
         | Node::Array(_)
         | Node::Records(_)
+        | Node::Quotients(_)
         | Node::ObjectArray { .. }
         | Node::ArrayOfClass { .. } => Some(type_name(node)),
         _ => None,

@@ -291,7 +291,11 @@ pub(crate) fn type_name(node: &Node) -> &'static str {
         Node::Set(_) => "set",
         Node::FrozenSet(_) => "frozenset",
         Node::Name { .. } => "name",
-        Node::Array(_) | Node::Records(_) | Node::ObjectArray { .. } | Node::ArrayOfClass { .. } => "ndarray",
+        Node::Array(_)
+        | Node::Records(_)
+        | Node::Quotients(_)
+        | Node::ObjectArray { .. }
+        | Node::ArrayOfClass { .. } => "ndarray",
         Node::Scalar { .. } => "numpy scalar",
         Node::Dtype(_) => "numpy.dtype",
         Node::Object(_) => "object",
