@@ -1,1 +1,231 @@
+//! Trees against a walk that follows the foreign nodes one by one.
 
+use ndarray::{Array2, ShapeBuilder};
+use proptest::prelude::*;
+
+use super::*;
+use crate::model::array::tests::Memory;
+use crate::model::lower::trees::tests::{FakeForest, FakeNode, FakeTree, LEAF};
+use crate::model::plan::validate::validate;
+
+const EDGES: [f32; 9] =
+    [0.0, -0.0, 1e-45, -1e-45, f32::MIN_POSITIVE, f32::INFINITY, f32::NEG_INFINITY, f32::NAN, f32::MAX];
+
+/// A tree grown from random numbers: each splits the leaf it falls on.
+fn grow(splits: &[(u32, usize, f64, bool)], width: usize) -> FakeTree {
+    let mut nodes = vec![LEAF];
+    for &(pick, feature, threshold, missing) in splits {
+        let leaves: Vec<usize> = (0..nodes.len()).filter(|&i| nodes[i].left == -1).collect();
+        let at = leaves[pick as usize % leaves.len()];
+        let left = nodes.len() as i64;
+        let (right, feature, samples) = (left + 1, feature as i64, i64::from(pick % 7));
+        nodes[at] = FakeNode { left, right, feature, threshold, samples, missing };
+        nodes.extend([FakeNode { samples: i64::from(pick % 5), ..LEAF }, LEAF]);
+    }
+    let value = |node: usize, i: usize| {
+        ((node * 7 + i * 3) % 11) as f64 / 11.0 - if node % 3 == 0 { 0.0 } else { 0.3 }
+    };
+    let values = (0..nodes.len()).map(|node| (0..width).map(|i| value(node, i)).collect()).collect();
+    FakeTree { nodes, values }
+}
+
+fn threshold() -> impl Strategy<Value = f64> {
+    prop_oneof![
+        (0..EDGES.len()).prop_map(|edge| f64::from(EDGES[edge])),
+        (-4i32..4, -1i64..2).prop_map(|(x, ulps)| {
+            f64::from_bits((f64::from(x) * 0.5).to_bits().wrapping_add_signed(ulps))
+        }),
+        any::<f64>(),
+    ]
+}
+
+fn forest() -> impl Strategy<Value = FakeForest> {
+    let dims = (1usize..5, any::<bool>(), any::<bool>(), prop::collection::vec(1usize..4, 1..4));
+    dims.prop_flat_map(|(n_features, average, classifier, n_classes)| {
+        let n_classes = if classifier { n_classes } else { vec![1; n_classes.len()] };
+        let width = n_classes.len() * n_classes.iter().max().unwrap();
+        let split = (any::<u32>(), 0..n_features, threshold(), any::<bool>());
+        let tree = prop::collection::vec(split, 0..40).prop_map(move |splits| grow(&splits, width));
+        let trees = prop::collection::vec(tree, 1..=if average { 40 } else { 1 });
+        trees.prop_map(move |trees| {
+            let n_classes = n_classes.clone();
+            FakeForest { n_features, n_classes, classifier, average, trees, version: "1.9.1" }
+        })
+    })
+}
+
+fn rows(n_features: usize, picks: &[u32]) -> Array2<f32> {
+    let value = |(i, &pick): (usize, &u32)| match pick % 3 {
+        0 => EDGES[i * 5 % EDGES.len()],
+        1 => (pick % 16) as f32 * 0.5 - 4.0,
+        _ => f32::from_bits(pick),
+    };
+    let values: Vec<f32> = picks.iter().enumerate().map(value).collect();
+    let n = values.len() / n_features;
+    Array2::from_shape_vec((n, n_features), values[..n * n_features].to_vec()).unwrap()
+}
+
+/// Rows of `width` values, as scikit-learn computes them.
+fn expected_scores(forest: &FakeForest, x: &Array2<f32>) -> Vec<f64> {
+    let mut out = Vec::new();
+    for row in x.rows() {
+        let leaf = |tree: &FakeTree| tree.values[tree.apply(row.as_slice().unwrap())].clone();
+        if !forest.average {
+            out.extend(leaf(&forest.trees[0]));
+            continue;
+        }
+        let mut sums = vec![0.0; forest.width()];
+        for tree in &forest.trees {
+            sums.iter_mut().zip(leaf(tree)).for_each(|(sum, value)| *sum += value);
+        }
+        out.extend(sums.iter().map(|sum| sum / forest.trees.len() as f64));
+    }
+    out
+}
+
+fn bits(values: &[f64]) -> Vec<u64> {
+    values.iter().map(|value| value.to_bits()).collect()
+}
+
+fn run_all(forest: &FakeForest, x: Input<'_>, method: Method, threads: usize) -> Output {
+    let (plan, arrays) = forest.lower().unwrap();
+    validate(&plan, &arrays).unwrap();
+    let plan = Plan::decode(&plan.encode()).unwrap();
+    run(&plan, &arrays, method, x, &RunOptions { threads: Some(threads), check_finite: false }).unwrap()
+}
+
+fn scores(forest: &FakeForest, x: Input<'_>, threads: usize) -> Vec<f64> {
+    if !forest.classifier {
+        return run_all(forest, x, Method::Predict, threads).arrays[0].values().unwrap().to_vec();
+    }
+    // Each output's columns, put side by side again.
+    let output = run_all(forest, x.view(), Method::PredictProba, threads);
+    let max = forest.n_classes.iter().max().unwrap();
+    let mut out = vec![f64::NAN; x.n_rows() * forest.width()];
+    for (k, array) in output.arrays.iter().enumerate() {
+        for ((row, class), &p) in
+            array.view::<f64>().unwrap().into_dimensionality::<ndarray::Ix2>().unwrap().indexed_iter()
+        {
+            out[row * forest.width() + k * max + class] = p;
+        }
+    }
+    out
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(200))]
+
+    #[test]
+    fn trees_answer_as_a_walk_over_the_foreign_nodes(
+        forest in forest(), picks in prop::collection::vec(any::<u32>(), 5..300)
+    ) {
+        let x = rows(forest.n_features, &picks);
+        let mut expected = expected_scores(&forest, &x);
+        if forest.classifier {
+            // Columns of classes that an output does not have are not given.
+            let max = *forest.n_classes.iter().max().unwrap();
+            let width = forest.width();
+            for (i, value) in expected.iter_mut().enumerate() {
+                if i % width % max >= forest.n_classes[i % width / max] { *value = f64::NAN; }
+            }
+        }
+        let wide = x.mapv(f64::from);
+        let mut columns = Array2::zeros(x.dim().f());
+        columns.assign(&x);
+        prop_assert_eq!(bits(&expected), bits(&scores(&forest, (&x).into(), 1)));
+        prop_assert_eq!(bits(&expected), bits(&scores(&forest, (&wide).into(), 2)));
+        prop_assert_eq!(bits(&expected), bits(&scores(&forest, (&columns).into(), 1)));
+        let leaves = run_all(&forest, (&x).into(), Method::Apply, 1);
+        let applied: Vec<i64> = x.rows().into_iter()
+            .flat_map(|row| forest.trees.iter().map(|tree| tree.apply(row.as_slice().unwrap()) as i64).collect::<Vec<_>>())
+            .collect();
+        prop_assert_eq!(&applied[..], leaves.arrays[0].values::<i64>().unwrap());
+    }
+
+    #[test]
+    fn a_damaged_node_is_found_before_it_is_followed(
+        forest in forest(), at in any::<prop::sample::Index>(), bit in 0u32..64, picks in prop::collection::vec(any::<u32>(), 40)
+    ) {
+        let (plan, mut arrays) = forest.lower().unwrap();
+        let nodes = arrays.names.iter().position(|name| name == "nodes").unwrap();
+        let bytes = &mut arrays.arrays[nodes].1;
+        let byte = at.index(bytes.len() / 8) * 8 + bit as usize / 8;
+        bytes[byte] ^= 1 << (bit % 8);
+        // Either validation refuses it, or the walk ends within the tree: no panic, no endless loop.
+        if validate(&plan, &arrays).is_ok() {
+            let x = rows(forest.n_features, &picks);
+            let options = RunOptions { threads: Some(1), check_finite: false };
+            run(&plan, &arrays, Method::Predict, (&x).into(), &options).unwrap();
+        }
+    }
+}
+
+fn two_leaves(classifier: bool) -> (Plan, Memory) {
+    let mut tree = grow(&[(0, 1, 0.5, false)], if classifier { 2 } else { 1 });
+    tree.values = if classifier { vec![vec![0.2, 0.8]; 3] } else { vec![vec![-0.0]; 3] };
+    let n_classes = vec![if classifier { 2 } else { 1 }];
+    let trees = vec![tree];
+    let forest = FakeForest { n_features: 2, n_classes, classifier, average: false, trees, version: "1.2.2" };
+    forest.lower().unwrap()
+}
+
+#[test]
+fn questions_that_cannot_be_answered_say_why() {
+    let (plan, arrays) = two_leaves(false);
+    let ask = |method, x: &Array2<f64>| {
+        run(&plan, &arrays, method, x.into(), &RunOptions::default()).unwrap_err().to_string()
+    };
+    let fine = Array2::zeros((3, 2));
+    assert_eq!(
+        "DecisionTreeRegressor has no `predict_proba`; it has `predict`, `apply`",
+        ask(Method::PredictProba, &fine)
+    );
+    assert_eq!(
+        "DecisionTreeRegressor expects 2 columns (features), the input has 3",
+        ask(Method::Predict, &Array2::zeros((3, 3)))
+    );
+    assert_eq!(
+        "DecisionTreeRegressor needs at least one row (sample), the input has none",
+        ask(Method::Predict, &Array2::zeros((0, 2)))
+    );
+    for (value, word) in
+        [(f64::NAN, "NaN"), (f64::INFINITY, "infinity"), (-1e39, "a value too large for float32")]
+    {
+        let mut x = fine.clone();
+        x[[2, 1]] = value;
+        assert_eq!(
+            format!(
+                "DecisionTreeRegressor cannot take {word}, found at row 2, column 1 of the input (counted from 0)"
+            ),
+            ask(Method::Predict, &x)
+        );
+    }
+}
+
+#[test]
+fn an_uncovered_model_names_itself() {
+    let plan =
+        Plan::Uncovered { what: "sklearn.svm._classes.SVC".into(), why: "not computed natively".into() };
+    let x = Array2::<f32>::zeros((1, 1));
+    let error = run(&plan, &Memory::default(), Method::Predict, (&x).into(), &RunOptions::default());
+    assert_eq!(
+        "`sklearn.svm._classes.SVC` cannot be predicted from natively: not computed natively",
+        error.unwrap_err().to_string()
+    );
+}
+
+#[test]
+fn one_tree_keeps_the_sign_of_zero() {
+    let (plan, arrays) = two_leaves(false);
+    let x = Array2::<f32>::zeros((40, 2));
+    let output = run(&plan, &arrays, Method::Predict, (&x).into(), &RunOptions::default()).unwrap();
+    assert!(output.arrays[0].values::<f64>().unwrap().iter().all(|y| y.to_bits() == (-0.0f64).to_bits()));
+}
+
+#[test]
+fn labels_have_the_dtype_of_the_classes() {
+    let (plan, arrays) = two_leaves(true);
+    let x = Array2::<f32>::zeros((3, 2));
+    let output = run(&plan, &arrays, Method::Predict, (&x).into(), &RunOptions::default()).unwrap();
+    assert_eq!(Some(&[10i64, 10, 10][..]), output.arrays[0].values());
+}

@@ -114,7 +114,10 @@ impl<N: Node> Forest<'_, N> {
     fn predict_labels(&self, scores: &[f64], n: usize, labels: &[(Dtype, &[u8])]) -> Output {
         let (outputs, max_classes) = (labels.len(), self.width / labels.len());
         let picks = scores.chunks_exact(max_classes).enumerate();
-        let picks = picks.map(|(i, scores)| (i % outputs, rows::argmax(scores)));
+        let n_classes = |output: usize| labels[output].1.len() / labels[output].0.itemsize() as usize;
+        let pick =
+            |(i, scores): (usize, &[f64])| (i % outputs, rows::argmax(&scores[..n_classes(i % outputs)]));
+        let picks = picks.map(pick);
         let bytes: Vec<&[u8]> = labels.iter().map(|(_, bytes)| *bytes).collect();
         let shape = if outputs == 1 { vec![n] } else { vec![n, outputs] };
         Output::one(OutputArray::labels(shape, labels[0].0.clone(), picks, &bytes))

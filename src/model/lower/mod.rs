@@ -6,6 +6,7 @@
 
 mod pipeline;
 mod stage;
+pub(crate) mod trees;
 
 use std::collections::HashMap;
 
@@ -134,8 +135,9 @@ fn is_transformer(graph: &Graph, id: NodeId) -> bool {
     matches!(family_of(graph, id), Some(Family::StandardScaler | Family::MinMaxScaler))
 }
 
-fn lower_estimator(graph: &Graph, id: NodeId, _arrays: &dyn ArraySource) -> Result<Lowered, Refusal> {
+fn lower_estimator(graph: &Graph, id: NodeId, arrays: &dyn ArraySource) -> Result<Lowered, Refusal> {
     match family_of(graph, id) {
+        Some(Family::Trees) => trees::lower_trees(graph, id, arrays),
         Some(_) => Err(Refusal::uncovered("this estimator is not computed natively yet")),
         None if graph.object(id).is_some() => Err(Refusal::uncovered(
             "no native implementation of this class; load() gives the estimator itself",

@@ -1,0 +1,186 @@
+//! The table of distinct leaf values.
+#![forbid(unsafe_code)]
+
+use std::collections::HashMap;
+use std::hash::Hasher;
+use std::io::{self, Write};
+
+use rustc_hash::FxHasher;
+use tempfile::SpooledTempFile;
+
+use crate::format::dtype::Dtype;
+use crate::format::{ArrayInfo, Order, Role};
+use crate::model::array::ArraySource;
+use crate::model::graph::ArrayPart;
+use crate::model::graph::read::byte_range;
+use crate::model::lower::trees::layout::SPOOL_BYTES;
+use crate::model::lower::trees::nodes::Nodes;
+use crate::model::lower::{Refusal, Staged, StagedData};
+
+/// Bytes of values read at once, at least one node's.
+const CHUNK_BYTES: usize = 1 << 18;
+/// Values kept in memory to find equal ones; later ones are stored without looking.
+const MAX_KNOWN_BYTES: usize = 32 << 20;
+/// Vectors kept to find equal ones: with what the map needs, about 50 MB.
+const MAX_KNOWN: usize = 1_800_000;
+
+/// Whether leaf values are counts, divided by their sum at prediction.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Normalise {
+    Yes,
+    No,
+}
+
+/// Leaf value vectors, each stored once as far as memory allows.
+pub(super) struct Leaves {
+    n_classes: Vec<u64>,
+    max_classes: usize,
+    normalise: Normalise,
+    /// Hash of the bits to the id of the first vector with that hash.
+    known: HashMap<u64, u32>,
+    /// The values of the first vectors, to compare with.
+    values: Vec<f64>,
+    file: SpooledTempFile,
+    count: u32,
+}
+
+impl Leaves {
+    pub(super) fn new(n_classes: Vec<u64>, max_classes: usize, normalise: Normalise) -> Self {
+        Leaves {
+            n_classes,
+            max_classes,
+            normalise,
+            known: HashMap::new(),
+            values: Vec::new(),
+            file: SpooledTempFile::new(SPOOL_BYTES),
+            count: 0,
+        }
+    }
+
+    fn width(&self) -> usize {
+        self.n_classes.len() * self.max_classes
+    }
+
+    /// Reads the values of one tree and tells its leaves their ids. The part is in C order, `width` values a node.
+    pub(super) fn add(
+        &mut self,
+        part: &ArrayPart,
+        arrays: &dyn ArraySource,
+        nodes: &mut Nodes,
+    ) -> Result<(), Refusal> {
+        let past_end = || io::Error::from(io::ErrorKind::UnexpectedEof);
+        let (start, _) = byte_range(part, &Dtype::F64).ok_or_else(past_end)?;
+        let width = self.width();
+        let per_chunk = (CHUNK_BYTES / 8 / width).max(1);
+        let mut bytes = Vec::new();
+        let mut vector = vec![0.0; width];
+        let mut first = 0;
+        while first < nodes.len() {
+            let count = per_chunk.min(nodes.len() - first);
+            bytes.resize(count * width * 8, 0);
+            arrays.read_at(part.array, start + (first * width * 8) as u64, &mut bytes)?;
+            for (i, values) in bytes.chunks_exact(width * 8).enumerate() {
+                if nodes.is_leaf(first + i) {
+                    for (value, bytes) in vector.iter_mut().zip(values.as_chunks::<8>().0) {
+                        *value = f64::from_le_bytes(*bytes);
+                    }
+                    let leaf = self.intern(&mut vector)?;
+                    nodes.set_leaf(first + i, leaf);
+                }
+            }
+            first += count;
+        }
+        Ok(())
+    }
+
+    fn intern(&mut self, vector: &mut [f64]) -> Result<u32, Refusal> {
+        if self.normalise == Normalise::Yes {
+            for (output, &n_classes) in vector.chunks_exact_mut(self.max_classes).zip(&self.n_classes) {
+                fractions(&mut output[..n_classes as usize]);
+            }
+        }
+        let mut hasher = FxHasher::default();
+        vector.iter().for_each(|value| hasher.write_u64(value.to_bits()));
+        let hash = hasher.finish();
+        let found = self.known.get(&hash).copied().filter(|&id| self.is(id, vector));
+        if let Some(id) = found {
+            return Ok(id);
+        }
+        self.store(hash, vector)
+    }
+
+    fn is(&self, id: u32, vector: &[f64]) -> bool {
+        let start = id as usize * vector.len();
+        let known = self.values.get(start..start + vector.len());
+        known.is_some_and(|known| known.iter().zip(vector).all(|(a, b)| a.to_bits() == b.to_bits()))
+    }
+
+    fn store(&mut self, hash: u64, vector: &[f64]) -> Result<u32, Refusal> {
+        let id = self.count;
+        self.count = id.checked_add(1).ok_or_else(|| Refusal::uncovered("it has too many leaves"))?;
+        for value in vector {
+            self.file.write_all(&value.to_le_bytes())?;
+        }
+        // Only a run of vectors from the first is kept, so that an id says where its values are.
+        let room = self.known.len() < MAX_KNOWN && (self.values.len() + vector.len()) * 8 <= MAX_KNOWN_BYTES;
+        if room && self.values.len() == id as usize * vector.len() {
+            self.values.extend_from_slice(vector);
+            self.known.entry(hash).or_insert(id);
+        }
+        Ok(id)
+    }
+
+    pub(super) fn finish(self, width: u64) -> Staged {
+        let info =
+            ArrayInfo { dtype: Dtype::F64, shape: vec![u64::from(self.count), width], order: Order::C };
+        Staged { name: "leaves", index: None, info, role: Role::Predict, data: StagedData::Spool(self.file) }
+    }
+}
+
+/// Divides by the sum, as `predict_proba` did when leaves held counts.
+fn fractions(counts: &mut [f64]) {
+    let sum = numpy_sum(counts);
+    let divisor = if sum == 0.0 { 1.0 } else { sum };
+    counts.iter_mut().for_each(|count| *count /= divisor);
+}
+
+/// NumPy's pairwise sum of a contiguous run.
+fn numpy_sum(values: &[f64]) -> f64 {
+    const BLOCK: usize = 128;
+    if values.len() < 8 {
+        return values.iter().fold(0.0, |sum, value| sum + value);
+    }
+    if values.len() > BLOCK {
+        let half = values.len() / 2;
+        let (left, right) = values.split_at(half - half % 8);
+        return numpy_sum(left) + numpy_sum(right);
+    }
+    let (blocks, rest) = values.as_chunks::<8>();
+    let mut strands = [0.0; 8];
+    for (index, block) in blocks.iter().enumerate() {
+        for (strand, value) in strands.iter_mut().zip(block) {
+            *strand = if index == 0 { *value } else { *strand + value };
+        }
+    }
+    let [a, b, c, d, e, f, g, h] = strands;
+    rest.iter().fold(((a + b) + (c + d)) + ((e + f) + (g + h)), |sum, value| sum + value)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn sums_follow_numpys_order() {
+        // numpy.sum of 0.1 * arange(n), as NumPy 2.4 gives it.
+        let sum = |n: u32| numpy_sum(&(0..n).map(|i| 0.1 * f64::from(i)).collect::<Vec<_>>());
+        for (n, expected) in [SUM_7, SUM_9, SUM_100, SUM_300] {
+            assert_eq!(expected, sum(n).to_bits(), "{n}");
+        }
+    }
+
+    const SUM_7: (u32, u64) = (7, 0x4000cccccccccccd);
+    const SUM_9: (u32, u64) = (9, 0x400cccccccccccce);
+    const SUM_100: (u32, u64) = (100, 0x407ef00000000000);
+    const SUM_300: (u32, u64) = (300, 0x40b1850000000000);
+}

@@ -1,0 +1,310 @@
+//! Decision trees and forests of scikit-learn: estimators to [`Trees`].
+#![forbid(unsafe_code)]
+
+mod layout;
+mod leaves;
+mod nodes;
+mod tags;
+
+use self::layout::Layout;
+use self::leaves::{Leaves, Normalise};
+use self::nodes::Nodes;
+use crate::format::ArrayId;
+use crate::format::dtype::{Dtype, Kind, Plain};
+use crate::model::array::ArraySource;
+use crate::model::graph::read::byte_range;
+use crate::model::graph::{ArrayPart, Graph, NodeId};
+use crate::model::lower::stage::classes;
+use crate::model::lower::{Lowered, Refusal, Staged, StagedData};
+use crate::model::plan::{Op, TreeLayout, Trees};
+
+/// Most features, outputs, classes or trees; what validation of a plan allows too.
+const MAX_COLUMNS: u64 = 1 << 24;
+
+/// Lowers a decision tree or a forest. Holds one tree in memory at a time.
+///
+/// # Errors
+///
+/// [`Refusal::Uncovered`] if a tree is not one that scikit-learn makes, and for what the engine does not compute.
+pub(super) fn lower_trees(graph: &Graph, id: NodeId, arrays: &dyn ArraySource) -> Result<Lowered, Refusal> {
+    let estimator = Estimator::read(graph, id)?;
+    let shape = Shape::read(graph, &estimator, arrays)?;
+    let classes = estimator.classes(graph, arrays, &shape)?;
+    let mut forest = Forest::new(graph, &estimator, &shape, arrays)?;
+    for (index, &tree) in estimator.trees.iter().enumerate() {
+        forest.add(graph, tree).map_err(|refusal| in_tree(index, refusal))?;
+    }
+    Ok(forest.finish(&estimator, &shape, classes))
+}
+
+fn in_tree(index: usize, refusal: Refusal) -> Refusal {
+    match refusal {
+        Refusal::Uncovered { what, why } => Refusal::Uncovered { what, why: format!("tree {index}: {why}") },
+        io @ Refusal::Io(_) => io,
+    }
+}
+
+/// What the estimator object says, before any array is read.
+struct Estimator {
+    name: String,
+    classifier: bool,
+    average: bool,
+    /// The `tree_` of each tree.
+    trees: Vec<NodeId>,
+    n_outputs: u64,
+    classes: Vec<NodeId>,
+    nan_allowed: bool,
+    normalise: Normalise,
+}
+
+impl Estimator {
+    fn read(graph: &Graph, id: NodeId) -> Result<Self, Refusal> {
+        let name = graph.class_of(id).map_or("", |(_, name)| name).to_owned();
+        let classifier = name.ends_with("Classifier");
+        let not_fitted = || Refusal::uncovered("it is not fitted");
+        let estimators = match graph.attr(id, "estimators_") {
+            Some(list) => graph.items(list).ok_or_else(not_fitted)?.to_vec(),
+            None => vec![id],
+        };
+        let average = graph.attr(id, "estimators_").is_some();
+        let first = *estimators.first().ok_or_else(not_fitted)?;
+        let tree = |estimator: &NodeId| {
+            let same = graph.class_of(*estimator).map(|(_, name)| name)
+                == graph.class_of(first).map(|(_, name)| name);
+            graph.attr(*estimator, "tree_").filter(|_| same).ok_or_else(not_fitted)
+        };
+        let trees = estimators.iter().map(tree).collect::<Result<Vec<_>, _>>()?;
+        let positive = |attr: &str| graph.as_int(graph.attr(id, attr)?).and_then(|n| u64::try_from(n).ok());
+        let n_outputs = positive("n_outputs_").filter(|n| (1..=MAX_COLUMNS).contains(n));
+        let n_outputs = n_outputs.ok_or_else(not_fitted)?;
+        let classes = match graph.attr(id, "classes_") {
+            _ if !classifier => vec![],
+            Some(one) if n_outputs == 1 => vec![one],
+            Some(list) => graph.items(list).ok_or_else(not_fitted)?.to_vec(),
+            None => return Err(not_fitted()),
+        };
+        if classifier && classes.len() as u64 != n_outputs {
+            return Err(Refusal::uncovered("it has not one array of classes per output"));
+        }
+        let version = tags::Version::read(graph, id);
+        let normalise =
+            if classifier && version.leaves_are_counts() { Normalise::Yes } else { Normalise::No };
+        let nan_allowed = tags::nan_allowed(graph, id, first, version);
+        Ok(Estimator { name, classifier, average, trees, n_outputs, classes, nan_allowed, normalise })
+    }
+
+    fn classes(
+        &self,
+        graph: &Graph,
+        arrays: &dyn ArraySource,
+        shape: &Shape,
+    ) -> Result<Vec<Staged>, Refusal> {
+        let index = |output| (self.n_outputs > 1).then_some(output as u32);
+        let mut staged = (self.classes.iter().enumerate())
+            .map(|(output, &id)| classes(graph, id, arrays, index(output)))
+            .collect::<Result<Vec<_>, _>>()?;
+        same_width(&mut staged);
+        for (classes, &n_classes) in staged.iter().zip(&shape.n_classes) {
+            if classes.info.shape != [n_classes] {
+                return Err(Refusal::uncovered("its trees and its classes disagree on their number"));
+            }
+            if classes.info.dtype != staged[0].info.dtype {
+                return Err(Refusal::uncovered("its outputs have classes of different types"));
+            }
+        }
+        Ok(staged)
+    }
+}
+
+/// Pads text labels, so that all outputs have one dtype as in scikit-learn.
+fn same_width(staged: &mut [Staged]) {
+    let text = |staged: &Staged| match staged.info.dtype {
+        Dtype::Plain(Plain { kind: Kind::Str, itemsize, .. }) => Some(itemsize),
+        _ => None,
+    };
+    let Some(width) =
+        staged.iter().map(text).collect::<Option<Vec<_>>>().and_then(|all| all.into_iter().max())
+    else {
+        return;
+    };
+    for staged in staged {
+        let (Some(narrow), StagedData::Memory(bytes)) = (text(staged), &mut staged.data) else { continue };
+        let pad = |label: &[u8]| {
+            let mut label = label.to_vec();
+            label.resize(width as usize, 0);
+            label
+        };
+        *bytes = bytes.chunks_exact(narrow.max(1) as usize).flat_map(pad).collect();
+        staged.info.dtype = Dtype::Plain(Plain::new(Kind::Str, width));
+    }
+}
+
+/// What all trees of an estimator have in common.
+struct Shape {
+    n_features: u32,
+    /// Per output; 1 for regression.
+    n_classes: Vec<u64>,
+    max_classes: u64,
+}
+
+impl Shape {
+    fn read(graph: &Graph, estimator: &Estimator, arrays: &dyn ArraySource) -> Result<Self, Refusal> {
+        let first = estimator.trees.first().ok_or_else(|| Refusal::uncovered("it has no trees"))?;
+        let tree = TreeObject::read(graph, *first)?;
+        let n_features = u32::try_from(tree.n_features)
+            .ok()
+            .filter(|&n| n > 0 && u64::from(n) <= MAX_COLUMNS)
+            .ok_or_else(|| Refusal::uncovered(format!("it has {} features", tree.n_features)))?;
+        let n_classes = graph.plain_array_at(tree.n_classes, arrays, MAX_COLUMNS * 8)?;
+        let n_classes = n_classes.and_then(|array| array.i64s()).unwrap_or_default();
+        let n_classes: Vec<u64> = n_classes.into_iter().filter_map(|n| u64::try_from(n).ok()).collect();
+        let max_classes = n_classes.iter().copied().max().unwrap_or(0);
+        let fits = n_classes.len() as u64 == estimator.n_outputs
+            && n_classes.iter().all(|&n| n > 0)
+            && max_classes.checked_mul(estimator.n_outputs).is_some_and(|width| width <= MAX_COLUMNS)
+            && (estimator.classifier || max_classes == 1);
+        if !fits {
+            return Err(Refusal::uncovered("its trees and its outputs disagree on the number of classes"));
+        }
+        Ok(Shape { n_features, n_classes, max_classes })
+    }
+
+    /// Values in a leaf.
+    fn width(&self) -> u64 {
+        self.n_classes.len() as u64 * self.max_classes
+    }
+}
+
+/// `sklearn.tree._tree.Tree(n_features, n_classes, n_outputs)` and its state.
+struct TreeObject<'a> {
+    n_features: i64,
+    n_classes: NodeId,
+    n_outputs: i64,
+    nodes: &'a ArrayPart,
+    values: &'a ArrayPart,
+}
+
+impl<'a> TreeObject<'a> {
+    fn read(graph: &'a Graph, id: NodeId) -> Result<Self, Refusal> {
+        let unknown = || Refusal::uncovered("its `tree_` is not a scikit-learn `Tree`");
+        if graph.class_of(id) != Some(("sklearn.tree._tree", "Tree")) {
+            return Err(unknown());
+        }
+        let args = graph.object(id).and_then(|object| graph.items(object.args)).ok_or_else(unknown)?;
+        let &[n_features, n_classes, n_outputs] = args else { return Err(unknown()) };
+        let part = |name| graph.attr(id, name).and_then(|array| graph.array_part(array)).ok_or_else(unknown);
+        let tree = TreeObject {
+            n_features: graph.as_int(n_features).ok_or_else(unknown)?,
+            n_classes,
+            n_outputs: graph.as_int(n_outputs).ok_or_else(unknown)?,
+            nodes: part("nodes")?,
+            values: part("values")?,
+        };
+        let count = graph.attr(id, "node_count").and_then(|n| graph.as_int(n)).ok_or_else(unknown)?;
+        if tree.nodes.shape.first().is_none_or(|&rows| i64::try_from(rows) != Ok(count)) {
+            return Err(Refusal::uncovered("`node_count` is not the number of its nodes"));
+        }
+        Ok(tree)
+    }
+}
+
+/// The arrays being made.
+struct Forest<'a> {
+    arrays: &'a dyn ArraySource,
+    n_features: u32,
+    n_outputs: i64,
+    leaf_shape: [u64; 2],
+    leaves: Leaves,
+    layout: Layout,
+    /// Bytes of nodes that may still be read: no file has more nodes than bytes for them.
+    budget: u64,
+}
+
+impl<'a> Forest<'a> {
+    fn new(
+        graph: &Graph,
+        estimator: &Estimator,
+        shape: &Shape,
+        arrays: &'a dyn ArraySource,
+    ) -> Result<Self, Refusal> {
+        let infos = (0..arrays.array_count()).map(|id| arrays.info(ArrayId(id)));
+        let total = infos.fold(0u64, |sum, info| sum.saturating_add(nodes::len_bytes(&info)));
+        let n_nodes = |&tree: &NodeId| Ok(TreeObject::read(graph, tree)?.nodes.shape.first().copied());
+        let sizes = estimator.trees.iter().map(n_nodes).collect::<Result<Vec<_>, Refusal>>()?;
+        let largest = sizes.into_iter().flatten().max().unwrap_or(0);
+        Ok(Forest {
+            arrays,
+            n_features: shape.n_features,
+            n_outputs: shape.n_classes.len() as i64,
+            leaf_shape: [shape.n_classes.len() as u64, shape.max_classes],
+            leaves: Leaves::new(shape.n_classes.clone(), shape.max_classes as usize, estimator.normalise),
+            layout: Layout::new(shape.n_features, largest),
+            budget: total,
+        })
+    }
+
+    fn add(&mut self, graph: &Graph, id: NodeId) -> Result<(), Refusal> {
+        let tree = TreeObject::read(graph, id)?;
+        if tree.n_features != i64::from(self.n_features) || tree.n_outputs != self.n_outputs {
+            return Err(Refusal::uncovered("it has other features or outputs than the first tree"));
+        }
+        let (_, bytes) =
+            byte_range(tree.nodes, &self.arrays.info(tree.nodes.array).dtype).unwrap_or((0, u64::MAX));
+        self.budget = self
+            .budget
+            .checked_sub(bytes)
+            .ok_or_else(|| Refusal::uncovered("its nodes are those of another tree"))?;
+        let mut nodes = Nodes::read(tree.nodes, self.arrays, self.n_features)?;
+        let info = self.arrays.info(tree.values.array);
+        let shape = [nodes.len() as u64, self.leaf_shape[0], self.leaf_shape[1]];
+        if info.dtype != Dtype::F64 || *tree.values.shape != shape || !nodes::one_run(&info) {
+            return Err(Refusal::uncovered(format!("its values are not a C-order float64 array {shape:?}")));
+        }
+        self.leaves.add(tree.values, self.arrays, &mut nodes)?;
+        Ok(self.layout.add(&nodes)?)
+    }
+
+    fn finish(self, estimator: &Estimator, shape: &Shape, classes: Vec<Staged>) -> Lowered {
+        let wide = self.layout.wide();
+        let n_classes = classes.len();
+        let mut staged = classes;
+        let has_missing = self.layout.has_missing();
+        staged.extend(self.layout.finish());
+        staged.push(self.leaves.finish(shape.width()));
+        let trees = Trees {
+            estimator: estimator.name.clone(),
+            n_features: shape.n_features,
+            n_trees: estimator.trees.len() as u32,
+            n_outputs: shape.n_classes.len() as u32,
+            max_classes: shape.max_classes as u32,
+            classes: vec![],
+            nan_allowed: estimator.nan_allowed,
+            average: estimator.average,
+            layout: TreeLayout::Compact {
+                nodes: ArrayId(0),
+                wide,
+                roots: ArrayId(0),
+                leaves: ArrayId(0),
+                missing: None,
+                origin: ArrayId(0),
+            },
+        };
+        let op = move |ids: &[ArrayId]| {
+            let (classes, rest) = ids.split_at(n_classes);
+            // The order of `Layout::finish`, then the leaves.
+            let layout = TreeLayout::Compact {
+                roots: rest[0],
+                nodes: rest[1],
+                wide,
+                origin: rest[2],
+                missing: has_missing.then(|| rest[3]),
+                leaves: rest[rest.len() - 1],
+            };
+            Op::Trees(Trees { classes: classes.to_vec(), layout, ..trees })
+        };
+        Lowered { arrays: staged, op: Box::new(op) }
+    }
+}
+
+#[cfg(test)]
+pub(crate) mod tests;
