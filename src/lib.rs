@@ -17,6 +17,7 @@ mod store;
 pub use convert::npy::read_npy_header;
 pub use convert::source::{Foreign, ForeignArray, ForeignData, ReadAt};
 pub use convert::{ConvertError, Limits, NpyProblem, Problem, read_foreign};
+pub use engine::{Input, Method, Output, OutputArray, PredictError, RunOptions};
 pub use format::codec::{Codec, Storage};
 pub use format::digest::Digest;
 pub use format::dtype::{Dtype, DtypeError, Element, Field, Kind, Plain, Record, TimeUnit};
@@ -30,6 +31,7 @@ pub use model::blocks::Damage;
 pub use model::graph::{
     ArrayPart, Audit, Blob, Graph, GraphError, Make, NameUse, Node, NodeId, Object, Quotients, Records,
 };
+pub use model::plan::{Link, Op, Plan, PlanError, TreeLayout, Trees};
 pub use model::verify::{VerifyError, VerifyOptions, VerifyReport};
 pub use model::{Model, OpenError};
 pub use ops::rewrite::{ArchiveOptions, RewriteError, RewriteReport, archive, restore};

@@ -6,6 +6,7 @@
 //! `n_features` units in the last place of the largest product in its sum.
 #![forbid(unsafe_code)]
 
+mod api;
 mod input;
 mod linear;
 mod output;

@@ -1,0 +1,84 @@
+//! Prediction from a model file.
+#![forbid(unsafe_code)]
+
+use crate::engine::input::{Input, Method, RunOptions};
+use crate::engine::output::Output;
+use crate::engine::{PredictError, methods, run};
+use crate::model::Model;
+
+impl<D: AsRef<[u8]> + Sync> Model<D> {
+    /// Runs one of the estimator's methods on the rows of `x`.
+    ///
+    /// The first call checks the tree nodes, once; [`Model::checked_plan`] does it earlier.
+    ///
+    /// # Errors
+    ///
+    /// [`PredictError`] says what is wrong with the question or the model, and names the estimator.
+    pub fn run<'x>(
+        &self,
+        method: Method,
+        x: impl Into<Input<'x>>,
+        options: &RunOptions,
+    ) -> Result<Output, PredictError> {
+        run(self.checked_plan()?, self, method, x.into(), options)
+    }
+
+    /// The methods that this model has natively; none if it is not covered.
+    pub fn methods(&self) -> Vec<Method> {
+        methods(self.plan())
+    }
+
+    /// Labels of a classifier, values of a regressor.
+    ///
+    /// # Errors
+    ///
+    /// As [`Model::run`].
+    pub fn predict<'x>(&self, x: impl Into<Input<'x>>) -> Result<Output, PredictError> {
+        self.run(Method::Predict, x, &RunOptions::default())
+    }
+
+    /// The probability of each class; one array per output of a multi-output model.
+    ///
+    /// # Errors
+    ///
+    /// As [`Model::run`].
+    pub fn predict_proba<'x>(&self, x: impl Into<Input<'x>>) -> Result<Output, PredictError> {
+        self.run(Method::PredictProba, x, &RunOptions::default())
+    }
+
+    /// The logarithm of the probability of each class.
+    ///
+    /// # Errors
+    ///
+    /// As [`Model::run`].
+    pub fn predict_log_proba<'x>(&self, x: impl Into<Input<'x>>) -> Result<Output, PredictError> {
+        self.run(Method::PredictLogProba, x, &RunOptions::default())
+    }
+
+    /// Signed distances to the decision boundary.
+    ///
+    /// # Errors
+    ///
+    /// As [`Model::run`].
+    pub fn decision_function<'x>(&self, x: impl Into<Input<'x>>) -> Result<Output, PredictError> {
+        self.run(Method::DecisionFunction, x, &RunOptions::default())
+    }
+
+    /// The leaf that each tree ends in, by scikit-learn's node numbers.
+    ///
+    /// # Errors
+    ///
+    /// As [`Model::run`].
+    pub fn apply<'x>(&self, x: impl Into<Input<'x>>) -> Result<Output, PredictError> {
+        self.run(Method::Apply, x, &RunOptions::default())
+    }
+
+    /// Columns for a next step.
+    ///
+    /// # Errors
+    ///
+    /// As [`Model::run`].
+    pub fn transform<'x>(&self, x: impl Into<Input<'x>>) -> Result<Output, PredictError> {
+        self.run(Method::Transform, x, &RunOptions::default())
+    }
+}
