@@ -21,7 +21,7 @@ pub use engine::{Input, Method, Output, OutputArray, PredictError, RunOptions};
 pub use format::codec::{Codec, Storage};
 pub use format::digest::Digest;
 pub use format::dtype::{Dtype, DtypeError, Element, Field, Kind, Plain, Record, TimeUnit};
-pub use format::error::{FormatError, Size};
+pub use format::error::FormatError;
 pub use format::writer::{Parts, WriteError, Writer};
 pub use format::{ArrayId, ArrayInfo, OnProgress, Order, Progress, Role};
 pub use mapping::{MapError, Mapping, OpenOptions};

@@ -127,10 +127,10 @@ pub enum FormatError {
     },
 
     /// The pools of the index do not fill it exactly.
-    #[error("the index has {found} bytes but its counts call for {expected}")]
+    #[error("the index has {found} bytes but its counts call for {}", size(*expected))]
     IndexLength {
         /// According to the counts; `None` if they overflow.
-        expected: Size,
+        expected: Option<u64>,
         /// Length of the index.
         found: u64,
     },
@@ -223,7 +223,8 @@ pub enum FormatError {
 
     /// Shape and item size do not give the length.
     #[error(
-        "array `{array}`: shape {shape:?} of items of {itemsize} bytes takes {expected} bytes, the table says {found}"
+        "array `{array}`: shape {shape:?} of items of {itemsize} bytes takes {} bytes, the table says {found}",
+        size(*expected)
     )]
     ShapeLength {
         /// Name of the array, escaped.
@@ -232,8 +233,8 @@ pub enum FormatError {
         shape: Vec<u64>,
         /// Bytes of one element.
         itemsize: u32,
-        /// Their product.
-        expected: Size,
+        /// Their product; `None` if that overflows.
+        expected: Option<u64>,
         /// Decoded length in the table.
         found: u64,
     },
@@ -262,15 +263,15 @@ pub enum FormatError {
 
     /// A segment reaches into the index.
     #[error(
-        "segment `{array}` covers bytes {start}..{end} but arrays end at byte {limit}, where the index starts"
+        "segment `{array}` covers bytes {start}..{} but arrays end at byte {limit}, where the index starts", size(*end)
     )]
     SegmentPastEnd {
         /// Name of the array, escaped.
         array: String,
         /// Its first byte.
         start: u64,
-        /// The byte after its last.
-        end: Size,
+        /// The byte after its last; `None` if that overflows.
+        end: Option<u64>,
         /// Where the index starts.
         limit: u64,
     },
@@ -301,6 +302,15 @@ pub enum FormatError {
         found: u32,
     },
 
+    /// A block that is stored as it is has two checksums.
+    #[error("array `{array}`: block {block} is stored as it is, but has two different checksums")]
+    BlockChecksums {
+        /// Name of the array, escaped.
+        array: String,
+        /// Which block.
+        block: u64,
+    },
+
     /// The blocks of an array do not add up to its stored length.
     #[error("array `{array}`: its blocks are stored in {expected} bytes, the table says {found}")]
     StoredLength {
@@ -324,17 +334,9 @@ pub enum FormatError {
     },
 }
 
-/// A number of bytes, or more than fit in 64 bits.
-#[derive(Debug, Clone, Copy, PartialEq)]
-pub struct Size(pub Option<u64>);
-
-impl std::fmt::Display for Size {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        match self.0 {
-            Some(n) => n.fmt(f),
-            None => f.write_str("more than 2^63"),
-        }
-    }
+/// A number of bytes, or more than a file can have.
+fn size(bytes: Option<u64>) -> String {
+    bytes.map_or_else(|| "more than 2^63".to_owned(), |n| n.to_string())
 }
 
 impl FormatError {

@@ -233,7 +233,7 @@ impl RawPrologue {
                 u64::from(self.metadata_len) <= MAX_METADATA,
             ),
             ("array count", 28, "below 2^32 - 1", self.n_arrays.into(), self.n_arrays < u32::MAX),
-            ("reserved word", 120, "0", self.zero.into(), self.zero == 0),
+            ("reserved word", 120, "0", self.zero.into(), self.zero == 0 || self.minor > VERSION.1),
         ];
         for (field, at, expected, found, holds) in constants {
             if !holds {

@@ -4,7 +4,7 @@
 //! counts        32 bytes: u32 shape lengths, u32 fields, u32 field lengths, u32 blocks, u64 bytes of text, u64 0
 //! entries       one per array, in the order of ids and of offsets; their length stands in the prologue
 //! shapes        u64 each: the dimensions of all arrays, one array after the other
-//! blocks        8 bytes each: u32 CRC32 of the decoded block, u32 stored length
+//! blocks        12 bytes each: u32 CRC32 of the decoded block, u32 CRC32 of the stored block, u32 stored length
 //! fields        32 bytes each: the fields of record dtypes
 //! field shapes  u32 each: the dimensions of sub-array fields
 //! sorted        u32 each: the ids of the arrays in the order of their names' bytes
@@ -48,8 +48,8 @@ use bytemuck::{AnyBitPattern, Pod, Zeroable};
 use crate::format::codec::Storage;
 use crate::format::digest::Digest;
 use crate::format::dtype::{Dtype, DtypeError, Field, Kind, Plain, Record, TimeUnit};
-use crate::format::error::{FormatError, Size};
-use crate::format::header::{PROLOGUE_LEN, Prologue};
+use crate::format::error::FormatError;
+use crate::format::header::{PROLOGUE_LEN, Prologue, VERSION};
 use crate::format::{
     ArrayId, ArrayInfo, BIG, BIG_ALIGN, BLOCK, MAX_NAME, MAX_NDIM, Order, Role, SMALL_ALIGN,
 };
@@ -121,6 +121,8 @@ struct RawField {
 pub(crate) struct Block {
     /// Of the decoded bytes.
     pub(crate) crc: u32,
+    /// Of the bytes in the file: a damaged zstd frame may still decode to the right bytes.
+    pub(crate) stored_crc: u32,
     /// Bytes in the file.
     pub(crate) stored_len: u32,
 }
@@ -186,7 +188,7 @@ impl Index {
     pub(crate) fn read(file: &[u8], prologue: &Prologue) -> Result<Self, FormatError> {
         let bytes = prologue.index.of(file).unwrap_or_default();
         let pools = Pools::split(bytes, prologue)?;
-        let mut reader = Reader::new(&pools, prologue.index.start)?;
+        let mut reader = Reader::new(&pools, prologue)?;
         let mut segments = Vec::with_capacity(prologue.n_arrays as usize);
         for entry in pools.entries.chunks_exact(prologue.entry_len.into()) {
             segments.push(reader.segment(segments.len() as u32, entry)?);
@@ -235,10 +237,10 @@ struct Pools<'a> {
 impl<'a> Pools<'a> {
     fn split(bytes: &'a [u8], prologue: &Prologue) -> Result<Self, FormatError> {
         let found = bytes.len() as u64;
-        let short = FormatError::IndexLength { expected: Size(Some(size_of::<Counts>() as u64)), found };
+        let short = FormatError::IndexLength { expected: Some(size_of::<Counts>() as u64), found };
         let (head, mut rest) = bytes.split_at_checked(size_of::<Counts>()).ok_or(short)?;
         let counts: Counts = bytemuck::pod_read_unaligned(head);
-        if counts.zero != 0 {
+        if counts.zero != 0 && prologue.minor <= VERSION.1 {
             return Err(FormatError::Reserved { place: "the index".to_owned() });
         }
         let n = u64::from(prologue.n_arrays);
@@ -254,12 +256,12 @@ impl<'a> Pools<'a> {
         let expected = lens.iter().try_fold(size_of::<Counts>() as u64, |sum, &len| sum.checked_add(len));
         let mut pools = [&rest[..0]; 7];
         for (pool, len) in pools.iter_mut().zip(lens) {
-            let wrong = || FormatError::IndexLength { expected: Size(expected), found };
+            let wrong = || FormatError::IndexLength { expected, found };
             let len = usize::try_from(len).map_err(|_| wrong())?;
             (*pool, rest) = rest.split_at_checked(len).ok_or_else(wrong)?;
         }
         if !rest.is_empty() {
-            return Err(FormatError::IndexLength { expected: Size(expected), found });
+            return Err(FormatError::IndexLength { expected, found });
         }
         let [entries, shapes, blocks, fields, field_shapes, sorted, text] = pools;
         Ok(Pools {
@@ -291,6 +293,8 @@ struct Reader<'a> {
     free: u64,
     /// Where the index starts.
     limit: u64,
+    /// Whether bytes that this version reserves must be zero; a newer minor version may use them.
+    strict: bool,
 }
 
 #[derive(Default)]
@@ -303,7 +307,8 @@ struct Used {
 }
 
 impl<'a> Reader<'a> {
-    fn new(pools: &'a Pools<'a>, limit: u64) -> Result<Self, FormatError> {
+    fn new(pools: &'a Pools<'a>, prologue: &Prologue) -> Result<Self, FormatError> {
+        let limit = prologue.index.start;
         let text = std::str::from_utf8(pools.text).map_err(|error| FormatError::Part {
             part: "text of the index",
             start: limit,
@@ -318,6 +323,7 @@ impl<'a> Reader<'a> {
             used: Used::default(),
             free: PROLOGUE_LEN,
             limit,
+            strict: prologue.minor <= VERSION.1,
         })
     }
 
@@ -340,7 +346,7 @@ impl<'a> Reader<'a> {
     fn segment(&mut self, id: u32, entry: &[u8]) -> Result<Segment, FormatError> {
         let (known, unknown) = entry.split_at(size_of::<RawEntry>());
         let raw: RawEntry = bytemuck::pod_read_unaligned(known);
-        if raw.zero != [0; 28] || unknown.iter().any(|&byte| byte != 0) {
+        if self.strict && (raw.zero != [0; 28] || unknown.iter().any(|&byte| byte != 0)) {
             return Err(FormatError::Reserved { place: format!("the entry of array {id}") });
         }
         let name = self.name(id, "its name", raw.name_start, raw.name_len)?;
@@ -436,7 +442,7 @@ impl<'a> Reader<'a> {
     }
 
     fn field(&mut self, id: u32, array: &str, raw: &RawField) -> Result<Field, FormatError> {
-        if raw.zero != 0 {
+        if self.strict && raw.zero != 0 {
             return Err(FormatError::Reserved { place: format!("a field of array {id}") });
         }
         let name = self.name(id, "the name of a field", raw.name_start, raw.name_len)?;
@@ -471,7 +477,7 @@ impl<'a> Reader<'a> {
         match end.filter(|&end| end <= self.limit) {
             Some(end) => self.free = end,
             None => {
-                return Err(FormatError::SegmentPastEnd { array, start, end: Size(end), limit: self.limit });
+                return Err(FormatError::SegmentPastEnd { array, start, end, limit: self.limit });
             }
         }
         Ok(())
@@ -510,6 +516,9 @@ impl<'a> Reader<'a> {
                     if storage == Storage::Raw { decoded.to_string() } else { format!("1 to {decoded}") };
                 let (array, found) = (array.to_owned(), block.stored_len);
                 return Err(FormatError::BlockLength { array, block: i, expected, found });
+            }
+            if stored == decoded && block.stored_crc != block.crc {
+                return Err(FormatError::BlockChecksums { array: array.to_owned(), block: i });
             }
             sum += stored;
         }
@@ -570,7 +579,7 @@ fn check_length(array: &str, info: &ArrayInfo, raw_len: u64) -> Result<(), Forma
         array: array.to_owned(),
         shape: info.shape.clone(),
         itemsize: info.dtype.itemsize(),
-        expected: Size(expected),
+        expected,
         found: raw_len,
     })
 }

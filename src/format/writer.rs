@@ -237,7 +237,8 @@ impl<W: Write + Seek> Writer<W> {
                     frame.map_err(|source| WriteError::Output { offset: self.out.offset(), source })?;
                 let stored = frame.as_ref().unwrap_or(block);
                 self.out.put(stored)?;
-                blocks.push(Block { crc, stored_len: stored.len() as u32 });
+                let stored_crc = frame.as_ref().map_or(crc, |frame| crc32fast::hash(frame));
+                blocks.push(Block { crc, stored_crc, stored_len: stored.len() as u32 });
             }
         }
         Ok(blocks)
@@ -274,7 +275,8 @@ fn copy_raw<W: Write + Seek>(
             out.filled(n);
             left -= n;
         }
-        blocks.push(Block { crc: crc.finalize(), stored_len: stored_len as u32 });
+        let crc = crc.finalize();
+        blocks.push(Block { crc, stored_crc: crc, stored_len: stored_len as u32 });
     }
     Ok(blocks)
 }

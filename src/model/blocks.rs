@@ -8,7 +8,7 @@ use rayon::ThreadPool;
 use rayon::prelude::*;
 
 use crate::format::BLOCK;
-use crate::format::codec::{Storage, zstd};
+use crate::format::codec::zstd;
 use crate::format::table::{Block, Segment};
 use crate::model::Model;
 
@@ -49,6 +49,11 @@ impl Place<'_> {
         self.start..self.start + u64::from(self.block.stored_len)
     }
 
+    /// Whether the block is stored otherwise than as it is.
+    fn is_encoded(&self) -> bool {
+        self.block.stored_len as usize != self.decoded_len()
+    }
+
     pub(crate) fn decoded_len(&self) -> usize {
         let start = self.number * BLOCK as u64;
         (self.segment.raw_len - start).min(BLOCK as u64) as usize
@@ -68,25 +73,30 @@ impl<D: AsRef<[u8]>> Model<D> {
 
     /// Fills `buf` with the decoded bytes of a block.
     pub(crate) fn decode(&self, place: &Place<'_>, buf: &mut Vec<u8>) -> Result<(), Damage> {
+        let stored = self.bytes(place.range());
         buf.resize(place.decoded_len(), 0);
-        zstd::decode_block(self.bytes(place.range()), buf).map_err(|problem| self.damage(place, problem))?;
-        self.check_crc(place, buf)
+        if place.is_encoded() {
+            self.check_crc(place, "stored", place.block.stored_crc, stored)?;
+        }
+        zstd::decode_block(stored, buf).map_err(|problem| self.damage(place, problem))?;
+        self.check_crc(place, "decoded", place.block.crc, buf)
     }
 
-    /// Compares a block with its checksum. `scratch` is used if it has to be decoded.
+    /// Compares a block with its checksums. `scratch` is used if it has to be decoded.
     pub(crate) fn check(&self, place: &Place<'_>, scratch: &mut Vec<u8>) -> Result<(), Damage> {
-        match place.segment.storage {
-            Storage::Raw => self.check_crc(place, self.bytes(place.range())),
-            Storage::Zstd => self.decode(place, scratch),
+        if place.is_encoded() {
+            return self.decode(place, scratch);
         }
+        self.check_crc(place, "stored", place.block.crc, self.bytes(place.range()))
     }
 
-    fn check_crc(&self, place: &Place<'_>, decoded: &[u8]) -> Result<(), Damage> {
-        let (found, expected) = (crc32fast::hash(decoded), place.block.crc);
-        if found == expected {
-            return Ok(());
+    fn check_crc(&self, place: &Place<'_>, what: &str, expected: u32, bytes: &[u8]) -> Result<(), Damage> {
+        match crc32fast::hash(bytes) {
+            found if found == expected => Ok(()),
+            found => {
+                Err(self.damage(place, format!("has CRC32 {found:08x} as {what}, expected {expected:08x}")))
+            }
         }
-        Err(self.damage(place, format!("has CRC32 {found:08x}, expected {expected:08x}")))
     }
 
     pub(crate) fn damage(&self, place: &Place<'_>, problem: String) -> Damage {

@@ -16,6 +16,9 @@ use crate::format::{OnProgress, Progress};
 use crate::model::Model;
 use crate::model::blocks::{Damage, Place};
 
+/// Files shorter than this are verified by the calling thread.
+const SMALL: u64 = 8 << 20;
+
 /// How much is verified.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct VerifyOptions {
@@ -100,15 +103,19 @@ impl<D: AsRef<[u8]> + Sync> Model<D> {
     ) -> Result<VerifyReport, VerifyError> {
         let places: Vec<Place<'_>> =
             self.index().segments().iter().flat_map(|segment| self.places(segment)).collect();
-        let threads = ThreadPoolBuilder::new().build().map_err(VerifyError::Threads)?;
+        let threads = match self.len_bytes() {
+            // Starting threads would take longer than reading the file.
+            ..SMALL => None,
+            _ => Some(ThreadPoolBuilder::new().build().map_err(VerifyError::Threads)?),
+        };
         for gap in self.gaps() {
             // `check_zero` looks at what there is; the range has been checked when the file was opened.
             check_zero(self.whole(), gap).map_err(VerifyError::Padding)?;
         }
-        self.verify_blocks(&places, &threads, progress)?;
+        self.verify_blocks(&places, threads.as_ref(), progress)?;
         self.verify_content()?;
         if options.digests {
-            self.verify_digests(&threads, progress)?;
+            self.verify_digests(threads.as_ref(), progress)?;
         }
         Ok(VerifyReport {
             arrays: self.index().len(),
@@ -134,7 +141,7 @@ impl<D: AsRef<[u8]> + Sync> Model<D> {
     fn verify_blocks(
         &self,
         places: &[Place<'_>],
-        threads: &ThreadPool,
+        threads: Option<&ThreadPool>,
         progress: OnProgress<'_>,
     ) -> Result<(), VerifyError> {
         let total_bytes = places.iter().map(|place| u64::from(place.block.stored_len)).sum();
@@ -147,8 +154,9 @@ impl<D: AsRef<[u8]> + Sync> Model<D> {
             let len = u64::from(place.block.stored_len);
             let done_bytes = done.fetch_add(len, Ordering::Relaxed) + len;
             progress(Progress { what: "checking", done_bytes, total_bytes });
+            Ok(())
         };
-        threads.install(|| places.par_iter().for_each_init(Vec::new, check));
+        each(threads, places, check)?;
         match found.into_inner().unwrap_or_else(std::sync::PoisonError::into_inner) {
             None => Ok(()),
             Some((first, damaged)) => Err(VerifyError::Damaged { first, damaged }),
@@ -168,14 +176,17 @@ impl<D: AsRef<[u8]> + Sync> Model<D> {
         if found == expected { Ok(()) } else { Err(VerifyError::Digest { expected, found }) }
     }
 
-    fn verify_digests(&self, threads: &ThreadPool, progress: OnProgress<'_>) -> Result<(), VerifyError> {
+    fn verify_digests(
+        &self,
+        threads: Option<&ThreadPool>,
+        progress: OnProgress<'_>,
+    ) -> Result<(), VerifyError> {
         let segments = self.index().segments();
         let total_bytes = segments.iter().map(|segment| segment.raw_len).sum();
         let done = AtomicU64::new(0);
-        let hash = |segment| self.hash_array(segment).map(|found| (segment, found));
-        let check = |segment| {
-            let (segment, found) =
-                hash(segment).map_err(|first| VerifyError::Damaged { first, damaged: 1 })?;
+        each(threads, segments, |scratch, segment| {
+            let damaged = |first| VerifyError::Damaged { first, damaged: 1 };
+            let found = self.hash_array(segment, scratch).map_err(damaged)?;
             let done_bytes = done.fetch_add(segment.raw_len, Ordering::Relaxed) + segment.raw_len;
             progress(Progress { what: "hashing", done_bytes, total_bytes });
             let expected = segment.digest;
@@ -184,19 +195,30 @@ impl<D: AsRef<[u8]> + Sync> Model<D> {
             }
             let array = self.index().name(segment).to_owned();
             Err(VerifyError::ArrayDigest { array, expected, found })
-        };
-        threads.install(|| segments.par_iter().map(check).collect())
+        })
     }
 
-    fn hash_array(&self, segment: &Segment) -> Result<Digest, Damage> {
+    fn hash_array(&self, segment: &Segment, scratch: &mut Vec<u8>) -> Result<Digest, Damage> {
         let mut hasher = blake3::Hasher::new();
-        let mut buf = Vec::new();
         for place in self.places(segment) {
-            self.decode(&place, &mut buf)?;
-            hasher.update(&buf);
+            self.decode(&place, scratch)?;
+            hasher.update(scratch);
         }
         Ok(Digest(*hasher.finalize().as_bytes()))
     }
+}
+
+/// Calls `check` for each item, on `threads` if there are any. Each thread has a buffer of its own.
+fn each<T: Sync>(
+    threads: Option<&ThreadPool>,
+    items: &[T],
+    check: impl Fn(&mut Vec<u8>, &T) -> Result<(), VerifyError> + Sync + Send,
+) -> Result<(), VerifyError> {
+    let Some(threads) = threads else {
+        let mut scratch = Vec::new();
+        return items.iter().try_for_each(|item| check(&mut scratch, item));
+    };
+    threads.install(|| items.par_iter().try_for_each_init(Vec::new, check))
 }
 
 fn note(found: &Mutex<Option<(Damage, u64)>>, damage: Damage) {

@@ -181,3 +181,6 @@ pub(crate) fn publish_by<S: Steps, T, E: std::error::Error + 'static>(
 pub(crate) fn unnamed_in(dir: &Path) -> Result<File, StepError> {
     tempfile::tempfile_in(dir).map_err(failed("create a file in", dir))
 }
+
+#[cfg(test)]
+mod tests;

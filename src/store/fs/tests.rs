@@ -1,0 +1,136 @@
+//! Publishing, stopped at every step.
+
+use std::fs::{self, File, Permissions};
+use std::io::{self, Write as _};
+use std::path::Path;
+
+use tempfile::{NamedTempFile, TempDir, tempdir};
+
+use super::{PublishError, RealSteps, StepError, Steps, publish_by};
+
+/// What happens at the step at which publishing ends.
+#[derive(Clone, Copy, PartialEq)]
+enum End {
+    /// The system refuses the step; the process lives on.
+    Refused,
+    /// The process dies before the step; nobody cleans up.
+    DiesBefore,
+    /// The process dies after the step; nobody cleans up.
+    DiesAfter,
+}
+
+/// Takes steps until it is time to stop.
+struct StoppingSteps {
+    stop_at: usize,
+    end: End,
+    taken: usize,
+}
+
+impl StoppingSteps {
+    fn step<T>(&mut self, take: impl FnOnce() -> io::Result<T>) -> io::Result<T> {
+        let number = self.taken;
+        self.taken += 1;
+        if number < self.stop_at {
+            return take();
+        }
+        if number == self.stop_at && self.end == End::DiesAfter {
+            take()?;
+        }
+        Err(io::Error::other("stopped"))
+    }
+
+    fn dies(&self) -> bool {
+        self.end != End::Refused
+    }
+}
+
+impl Steps for StoppingSteps {
+    fn create(&mut self, dir: &Path, prefix: &str, permissions: Permissions) -> io::Result<NamedTempFile> {
+        let dies = self.dies();
+        self.step(|| {
+            let mut file = RealSteps.create(dir, prefix, permissions)?;
+            file.disable_cleanup(dies);
+            Ok(file)
+        })
+    }
+
+    fn sync(&mut self, file: &File) -> io::Result<()> {
+        self.step(|| RealSteps.sync(file))
+    }
+
+    fn rename(&mut self, file: NamedTempFile, path: &Path) -> io::Result<()> {
+        self.step(|| RealSteps.rename(file, path))
+    }
+
+    fn sync_dir(&mut self, dir: &Path) -> io::Result<()> {
+        self.step(|| RealSteps.sync_dir(dir))
+    }
+}
+
+const STEPS: usize = 4;
+
+/// A directory with an old file, and what publishing a new one over it gave.
+fn stopped(stop_at: usize, end: End) -> (TempDir, Result<(), PublishError<io::Error>>) {
+    let dir = tempdir().unwrap();
+    let path = dir.path().join("m.onecopy");
+    publish_by(RealSteps, &path, |file| file.write_all(b"old")).unwrap();
+    let steps = StoppingSteps { stop_at, end, taken: 0 };
+    let result = publish_by(steps, &path, |file| file.write_all(b"new content"));
+    (dir, result)
+}
+
+fn names(dir: &TempDir) -> Vec<String> {
+    let entries = fs::read_dir(dir.path()).unwrap();
+    entries.map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect()
+}
+
+#[test]
+fn every_step_is_counted() {
+    assert!(stopped(STEPS, End::Refused).1.is_ok());
+    assert!(stopped(STEPS - 1, End::Refused).1.is_err());
+}
+
+#[test]
+fn a_refused_step_leaves_the_old_file_or_the_new_one_and_nothing_else() {
+    for step in 0..STEPS {
+        let (dir, result) = stopped(step, End::Refused);
+        let path = dir.path().join("m.onecopy");
+        // Only the sync of the directory comes after the rename.
+        let expected: &[u8] = if step == STEPS - 1 { b"new content" } else { b"old" };
+        assert_eq!(expected, fs::read(&path).unwrap(), "step {step}");
+        assert_eq!(["m.onecopy"], names(&dir)[..], "step {step}");
+        let PublishError::Step(StepError::Io { path: named, .. }) = result.unwrap_err() else { panic!() };
+        assert!(named.starts_with(dir.path()), "step {step} names {}", named.display());
+    }
+}
+
+#[test]
+fn a_process_that_dies_at_any_step_leaves_the_old_file_or_the_new_one_whole() {
+    for end in [End::DiesBefore, End::DiesAfter] {
+        for step in 0..STEPS {
+            let (dir, result) = stopped(step, end);
+            assert!(result.is_err());
+            let content = fs::read(dir.path().join("m.onecopy")).unwrap();
+            let renamed = if end == End::DiesAfter { step + 1 } else { step } > 2;
+            let expected: &[u8] = if renamed { b"new content" } else { b"old" };
+            assert_eq!(expected, content, "step {step}");
+            let left = names(&dir).into_iter().filter(|name| name != "m.onecopy");
+            left.for_each(|name| {
+                assert!(name.starts_with(".m.onecopy.") && name.ends_with(".tmp"), "{name}")
+            });
+        }
+    }
+}
+
+#[test]
+fn writing_that_fails_half_way_leaves_the_old_file_and_nothing_else() {
+    let (dir, _) = stopped(0, End::Refused);
+    let path = dir.path().join("m.onecopy");
+    let result = publish_by(RealSteps, &path, |file| {
+        file.write_all(b"half")?;
+        Err::<(), _>(io::Error::from(io::ErrorKind::StorageFull))
+    });
+    assert!(matches!(result, Err(PublishError::Write(_))));
+    assert_eq!(b"old", &fs::read(&path).unwrap()[..]);
+    assert_eq!(["m.onecopy"], names(&dir)[..]);
+}
