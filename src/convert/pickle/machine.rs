@@ -61,6 +61,7 @@ struct Run {
     /// Where the current frame ends.
     frame_end: Option<u64>,
     protocol: u8,
+    /// Whether an opcode has been read.
     started: bool,
 }
 
@@ -114,8 +115,11 @@ impl Machine<'_> {
             self.run.frame_end = None;
         }
         let frame_end = self.run.frame_end;
+        let first = !std::mem::replace(&mut self.run.started, true);
+        if opcode == Opcode::Proto && !first {
+            return Err(Problem::LateProto.into());
+        }
         let root = self.step(opcode)?;
-        self.run.started = true;
         if let Some(end) = frame_end
             && self.window.offset() > end
             && self.run.frame_end.is_some()
@@ -245,9 +249,6 @@ impl Machine<'_> {
 
     fn proto(&mut self) -> Result<(), Fault> {
         let version = self.window.byte()?;
-        if self.run.started {
-            return Err(Problem::LateProto.into());
-        }
         if version > 5 {
             return Err(Problem::Protocol { found: version }.into());
         }

@@ -1,9 +1,16 @@
 use super::*;
 use crate::model::graph::{Make, Node, NodeId};
 
+mod real;
+mod view;
+
+fn read_with(source: Box<dyn ReadAt>) -> Result<Foreign, ConvertError> {
+    let limits = Limits::for_source(source.len_bytes());
+    read_foreign(source, &limits, &mut tempfile::tempfile, &|_| {})
+}
+
 fn read(bytes: &[u8]) -> Result<Foreign, ConvertError> {
-    let mut spool = tempfile::tempfile;
-    read_foreign(Box::new(bytes.to_vec()), &Limits::for_source(bytes.len() as u64), &mut spool, &|_| {})
+    read_with(Box::new(bytes.to_vec()))
 }
 
 fn node(foreign: &Foreign, id: NodeId) -> &Node {
