@@ -6,6 +6,7 @@ pub(crate) mod array;
 pub(crate) mod blocks;
 pub(crate) mod graph;
 pub(crate) mod lower;
+pub(crate) mod pack;
 pub(crate) mod plan;
 pub(crate) mod verify;
 

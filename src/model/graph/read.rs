@@ -135,7 +135,12 @@ fn number(kind: Kind, bytes: [u8; 8]) -> PlainArray {
     PlainArray { dtype: Plain::new(kind, 8), shape: vec![], bytes: bytes.to_vec() }
 }
 
-fn read_plain(part: &ArrayPart, arrays: &dyn ArraySource, max_bytes: u64) -> io::Result<Option<PlainArray>> {
+/// The part in memory, if it is a plain array of at most `max_bytes`.
+pub(crate) fn read_plain(
+    part: &ArrayPart,
+    arrays: &dyn ArraySource,
+    max_bytes: u64,
+) -> io::Result<Option<PlainArray>> {
     let info = arrays.info(part.array);
     let Dtype::Plain(dtype) = info.dtype else { return Ok(None) };
     let Some((start, len)) = byte_range(part, &info.dtype).filter(|(_, len)| *len <= max_bytes) else {

@@ -1,0 +1,189 @@
+//! Records taken apart: the narrowest type of each field, and its elements in that type.
+#![forbid(unsafe_code)]
+
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use crate::format::dtype::{Kind, Plain};
+use crate::model::array::ArraySource;
+use crate::model::pack::PackError;
+use crate::model::pack::chunks::{chunks, in_order, read};
+use crate::model::pack::layout::{Column, Form, Layout};
+
+/// Looks at every record once and gives each column the narrowest type.
+pub(super) fn narrow(layout: &mut Layout, arrays: &dyn ArraySource) -> Result<(), PackError> {
+    for group in &mut layout.groups {
+        let row_bytes = group.row_bytes();
+        let stride = group.info.dtype.itemsize() as usize;
+        let Form::Columns(columns) = &mut group.form else { continue };
+        let open: Vec<AtomicBool> = columns.iter().map(|_| AtomicBool::new(true)).collect();
+        let look = |chunk: &_, buf: &mut Vec<u8>| {
+            read(chunk, row_bytes, arrays, |segment| segment.array, buf)?;
+            let ranges = columns.iter().zip(&open).map(|(column, open)| {
+                let range = if open.load(Ordering::Relaxed) { range_of(buf, stride, column) } else { None };
+                open.store(range.is_some(), Ordering::Relaxed);
+                range
+            });
+            Ok(ranges.collect::<Vec<_>>())
+        };
+        let start = |column: &Column| is_number(column.field.dtype).then_some(Range::EMPTY);
+        let mut ranges: Vec<_> = columns.iter().map(start).collect();
+        let merged = in_order(&chunks(&group.members, row_bytes), look, |next| {
+            while let Some(found) = next() {
+                for (range, found) in ranges.iter_mut().zip(found?) {
+                    *range = range.zip(found).map(|(range, found)| range.with(found));
+                }
+            }
+            Ok(())
+        });
+        merged.map_err(|source| PackError::Read { array: group.name.clone(), source })?;
+        for (column, range) in columns.iter_mut().zip(ranges) {
+            column.stored = range.map_or(column.stored, |range| range.narrowest(column.field.dtype));
+        }
+    }
+    Ok(())
+}
+
+/// Smallest and largest value of a column of integers.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Range {
+    min: i64,
+    max: i64,
+}
+
+impl Range {
+    /// Of no value.
+    pub(super) const EMPTY: Range = Range { min: i64::MAX, max: i64::MIN };
+
+    /// Of one value.
+    pub(super) fn of(value: i64) -> Range {
+        Range { min: value, max: value }
+    }
+
+    /// Of the values of both.
+    pub(super) fn with(self, other: Range) -> Range {
+        Range { min: self.min.min(other.min), max: self.max.max(other.max) }
+    }
+
+    /// The narrowest type that holds the range, or `wide`.
+    pub(super) fn narrowest(self, wide: Plain) -> Plain {
+        let (kind, sizes) = if self.min >= 0 || self.max < self.min {
+            (Kind::Uint, [0xff, 0xffff, 0xffff_ffff].map(|max| self.max <= max))
+        } else {
+            let fits = |bits: u32| self.min >= -(1 << (bits - 1)) && self.max < 1 << (bits - 1);
+            (Kind::Int, [8, 16, 32].map(fits))
+        };
+        let size = [1, 2, 4].into_iter().zip(sizes).find(|(_, fits)| *fits).map(|(size, _)| size);
+        match size {
+            Some(size) if size < wide.itemsize => Plain::new(kind, size),
+            _ => wide,
+        }
+    }
+}
+
+/// Whether a narrower type could hold some values of this one.
+fn is_number(dtype: Plain) -> bool {
+    match dtype.kind {
+        Kind::Int | Kind::Uint => !dtype.big_endian && dtype.itemsize > 1,
+        Kind::Float => !dtype.big_endian && dtype.itemsize == 8,
+        _ => false,
+    }
+}
+
+/// The range of a column, if its type can be narrowed at all and every value is an integer.
+fn range_of(records: &[u8], stride: usize, column: &Column) -> Option<Range> {
+    let dtype = column.field.dtype;
+    if !is_number(dtype) {
+        return None;
+    }
+    let mut range = Range::EMPTY;
+    let mut integral = true;
+    let mut add = |value: i64| range = range.with(Range::of(value));
+    match (dtype.kind, dtype.itemsize) {
+        (Kind::Int, 2) => each(records, stride, column, |b| add(i16::from_le_bytes(b).into())),
+        (Kind::Int, 4) => each(records, stride, column, |b| add(i32::from_le_bytes(b).into())),
+        (Kind::Int, 8) => each(records, stride, column, |b| add(i64::from_le_bytes(b))),
+        (Kind::Uint, 2) => each(records, stride, column, |b| add(u16::from_le_bytes(b).into())),
+        (Kind::Uint, 4) => each(records, stride, column, |b| add(u32::from_le_bytes(b).into())),
+        (Kind::Uint, 8) => each(records, stride, column, |b| {
+            let value = i64::try_from(u64::from_le_bytes(b));
+            integral &= value.is_ok();
+            add(value.unwrap_or(0));
+        }),
+        (Kind::Float, 8) => each(records, stride, column, |b| {
+            let (value, same) = unsigned(f64::from_le_bytes(b));
+            integral &= same;
+            add(value.into());
+        }),
+        _ => return None,
+    }
+    integral.then_some(range)
+}
+
+/// The nearest integer, and whether it is the value, bit for bit. `-0.0` is not.
+pub(super) fn unsigned(value: f64) -> (u32, bool) {
+    let integer = value as u32;
+    (integer, f64::from(integer).to_bits() == value.to_bits())
+}
+
+fn each<const N: usize>(records: &[u8], stride: usize, column: &Column, mut f: impl FnMut([u8; N])) {
+    let (start, len) = place(column);
+    for record in records.chunks_exact(stride.max(1)) {
+        for element in record[start..start + len].as_chunks::<N>().0 {
+            f(*element);
+        }
+    }
+}
+
+/// Where the field lies in each record; the dtype was found valid, so it does.
+fn place(column: &Column) -> (usize, usize) {
+    (column.field.offset as usize, column.field.len_bytes().unwrap_or(0) as usize)
+}
+
+/// Appends the elements of a column, in its stored type.
+pub(super) fn gather(records: &[u8], stride: usize, column: &Column, out: &mut Vec<u8>) {
+    let (from, to) = (column.field.dtype, column.stored);
+    let float = from.kind == Kind::Float && to.kind == Kind::Uint;
+    match (from.itemsize, to.itemsize) {
+        (8, 4) if float => map(records, stride, column, out, |b| integer(b).to_le_bytes()),
+        (8, 2) if float => map(records, stride, column, out, |b| (integer(b) as u16).to_le_bytes()),
+        (8, 1) if float => map(records, stride, column, out, |b| [integer(b) as u8]),
+        (1, 1) => map(records, stride, column, out, |b: [u8; 1]| b),
+        (2, 2) => map(records, stride, column, out, |b: [u8; 2]| b),
+        (4, 4) => map(records, stride, column, out, |b: [u8; 4]| b),
+        (8, 8) => map(records, stride, column, out, |b: [u8; 8]| b),
+        (8, 4) => map(records, stride, column, out, |[a, b, c, d, ..]: [u8; 8]| [a, b, c, d]),
+        (8, 2) => map(records, stride, column, out, |[a, b, ..]: [u8; 8]| [a, b]),
+        (8, 1) => map(records, stride, column, out, |[a, ..]: [u8; 8]| [a]),
+        (4, 2) => map(records, stride, column, out, |[a, b, ..]: [u8; 4]| [a, b]),
+        (4, 1) => map(records, stride, column, out, |[a, ..]: [u8; 4]| [a]),
+        (2, 1) => map(records, stride, column, out, |[a, ..]: [u8; 2]| [a]),
+        _ => {
+            let (start, len) = place(column);
+            for record in records.chunks_exact(stride.max(1)) {
+                out.extend_from_slice(&record[start..start + len]);
+            }
+        }
+    }
+}
+
+fn integer(bytes: [u8; 8]) -> u32 {
+    f64::from_le_bytes(bytes) as u32
+}
+
+fn map<const N: usize, const M: usize>(
+    records: &[u8],
+    stride: usize,
+    column: &Column,
+    out: &mut Vec<u8>,
+    f: impl Fn([u8; N]) -> [u8; M],
+) {
+    let (_, len) = place(column);
+    let before = out.len();
+    out.resize(before + records.len() / stride.max(1) * (len / N) * M, 0);
+    let mut slots = out[before..].as_chunks_mut::<M>().0.iter_mut();
+    each(records, stride, column, |element| {
+        if let Some(slot) = slots.next() {
+            *slot = f(element);
+        }
+    });
+}

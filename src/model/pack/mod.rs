@@ -1,0 +1,76 @@
+//! Stores what `load()` will need to rebuild the object exactly, in few arrays and few bytes.
+//!
+//! - Arrays alike in many similar objects (the trees of a forest) are stored end to end in one array, so that
+//!   opening a file does not take longer the more trees there are.
+//! - Record arrays become one array per field, each of the narrowest integers that hold every value. Bytes between
+//!   fields are dropped: they are whatever was in memory.
+//! - `values` of a classification tree are counts divided by the weight of the node; the counts are stored if
+//!   dividing them gives every bit back.
+//!
+//! Nothing holds a big array in memory: a scan decides, then the arrays are streamed.
+#![forbid(unsafe_code)]
+
+mod chunks;
+mod columns;
+mod layout;
+mod quotients;
+pub(crate) mod restore;
+mod rewrite;
+mod store;
+#[cfg(test)]
+mod tests;
+mod walk;
+
+use std::collections::HashMap;
+use std::io;
+
+use crate::format::ArrayId;
+use crate::model::array::{ArraySink, ArraySource};
+use crate::model::graph::Graph;
+use crate::model::pack::layout::Layout;
+
+pub(crate) use self::walk::walk;
+
+/// Arrays could not be brought from the source to the file.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum PackError {
+    /// The source.
+    #[error("cannot read array `{}`", array.escape_debug())]
+    Read {
+        /// Where it is in the object.
+        array: String,
+        /// What the system says.
+        source: io::Error,
+    },
+    /// The file being written.
+    #[error("cannot write array `{}`", array.escape_debug())]
+    Write {
+        /// Its name.
+        array: String,
+        /// What the system says.
+        source: io::Error,
+    },
+}
+
+/// Stores the arrays of `graph` in `sink`; gives the graph back with its arrays as they are there.
+///
+/// `stored` are arrays of the source that `sink` already has. Nodes that the root does not lead to are dropped,
+/// equal constants become one node, and nodes are numbered as a walk from the root meets them.
+///
+/// # Errors
+///
+/// [`PackError`] if arrays cannot be read or written.
+pub(crate) fn pack(
+    graph: Graph,
+    arrays: &dyn ArraySource,
+    stored: &HashMap<ArrayId, ArrayId>,
+    sink: &mut dyn ArraySink,
+) -> Result<Graph, PackError> {
+    let walk = walk(&graph, arrays);
+    let (mut layout, mut names) = Layout::new(&walk, arrays, stored);
+    columns::narrow(&mut layout, arrays)?;
+    quotients::find(&mut layout, arrays)?;
+    let ids = store::store(&layout, &mut names, arrays, sink)?;
+    Ok(rewrite::rewrite(graph, &walk, &layout, &ids))
+}

@@ -1,0 +1,216 @@
+//! Streams groups to the file.
+#![forbid(unsafe_code)]
+
+use std::io::{self, Read};
+
+use crate::format::dtype::{Dtype, Plain};
+use crate::format::{ArrayId, ArrayInfo, Role};
+use crate::model::array::{ArraySink, ArraySource};
+use crate::model::pack::PackError;
+use crate::model::pack::chunks::{Chunk, chunks, in_order, read};
+use crate::model::pack::columns::gather;
+use crate::model::pack::layout::{Column, Form, Group, Layout, Names};
+use crate::model::pack::quotients::{Buffers, Values};
+
+/// Arrays below this size share pages in the file, so they lie together.
+const SMALL: u64 = 64 << 10;
+/// Bytes of columns that are kept in memory so that the records need not be read again for them.
+const MAX_KEPT: u64 = 96 << 20;
+
+/// Stores all groups, small ones first; gives the ids of each group's arrays.
+pub(super) fn store(
+    layout: &Layout,
+    names: &mut Names,
+    arrays: &dyn ArraySource,
+    sink: &mut dyn ArraySink,
+) -> Result<Vec<Vec<ArrayId>>, PackError> {
+    let mut order: Vec<usize> = (0..layout.groups.len()).collect();
+    order.sort_by_key(|index| layout.groups.get(*index).is_some_and(is_big));
+    let mut ids = vec![Vec::new(); layout.groups.len()];
+    for index in order {
+        let (Some(group), Some(ids)) = (layout.groups.get(index), ids.get_mut(index)) else { continue };
+        *ids = match &group.form {
+            Form::Stored(id) => vec![*id],
+            Form::Plain => vec![store_plain(group, arrays, sink)?],
+            Form::Columns(columns) => store_columns(group, columns, names, arrays, sink)?,
+            Form::Quotients { dtype, divided } => match Values::of(layout, index) {
+                Some(values) => vec![store_numerators(&values, *dtype, *divided, arrays, sink)?],
+                None => vec![store_plain(group, arrays, sink)?],
+            },
+        };
+    }
+    Ok(ids)
+}
+
+fn is_big(group: &Group) -> bool {
+    let size = |info: &ArrayInfo| info.len_bytes().unwrap_or(u64::MAX);
+    match &group.form {
+        Form::Columns(columns) => columns.iter().any(|column| size(&column_info(group, column)) >= SMALL),
+        _ => size(&group.info) >= SMALL,
+    }
+}
+
+fn column_info(group: &Group, column: &Column) -> ArrayInfo {
+    let field = column.field.shape.iter().map(|len| u64::from(*len));
+    let shape: Vec<u64> = group.info.shape.iter().copied().chain(field).collect();
+    ArrayInfo::new(Dtype::Plain(column.stored), shape)
+}
+
+fn store_plain(
+    group: &Group,
+    arrays: &dyn ArraySource,
+    sink: &mut dyn ArraySink,
+) -> Result<ArrayId, PackError> {
+    let rows = group.row_bytes();
+    let mut members = group.members.iter().map(|member| (member.array, member.rows * rows));
+    let mut current = None;
+    let read = |buf: &mut [u8]| {
+        loop {
+            let (array, at, end) = match current {
+                Some((array, at, end)) if at < end => (array, at, end),
+                _ => match members.next() {
+                    Some((array, len)) => {
+                        current = Some((array, 0, len));
+                        continue;
+                    }
+                    None => return Ok(0),
+                },
+            };
+            let len = usize::try_from(end - at).unwrap_or(usize::MAX).min(buf.len());
+            if len == 0 {
+                return Ok(0);
+            }
+            arrays.read_at(array, at, buf.get_mut(..len).unwrap_or_default())?;
+            current = Some((array, at + len as u64, end));
+            return Ok(len);
+        }
+    };
+    add(sink, &group.name, &group.info, read)
+}
+
+fn store_columns(
+    group: &Group,
+    columns: &[Column],
+    names: &mut Names,
+    arrays: &dyn ArraySource,
+    sink: &mut dyn ArraySink,
+) -> Result<Vec<ArrayId>, PackError> {
+    let chunks = chunks(&group.members, group.row_bytes());
+    let stride = group.info.dtype.itemsize() as usize;
+    let infos: Vec<ArrayInfo> = columns.iter().map(|column| column_info(group, column)).collect();
+    let names: Vec<String> = columns
+        .iter()
+        .map(|column| names.unique(&format!("{}.{}", group.name, plain(&column.field.name)), false))
+        .collect();
+    let mut ids = Vec::with_capacity(columns.len());
+    let mut rest = columns;
+    while !rest.is_empty() {
+        let done = ids.len();
+        let (now, later) = rest.split_at(columns_at_once(infos.get(done..).unwrap_or_default()));
+        rest = later;
+        let mut kept = vec![Vec::new(); now.len().saturating_sub(1)];
+        let work = |chunk: &Chunk, buf: &mut Vec<u8>| {
+            read(chunk, group.row_bytes(), arrays, |segment| segment.array, buf)?;
+            let mut parts = vec![Vec::new(); now.len()];
+            now.iter().zip(&mut parts).for_each(|(column, part)| gather(buf, stride, column, part));
+            Ok(parts)
+        };
+        let mut parts = names.iter().zip(&infos).skip(done);
+        if let Some((name, info)) = parts.next() {
+            ids.push(in_order(&chunks, work, |next| {
+                let pull = || {
+                    let Some(parts) = next() else { return Ok(None) };
+                    let mut parts = parts?.into_iter();
+                    let first = parts.next();
+                    kept.iter_mut().zip(parts).for_each(|(kept, part)| kept.extend_from_slice(&part));
+                    Ok(first)
+                };
+                add(sink, name, info, read_parts(pull))
+            })?);
+        }
+        for (kept, (name, info)) in kept.into_iter().zip(parts) {
+            let mut kept = kept.as_slice();
+            ids.push(add(sink, name, info, |buf| kept.read(buf))?);
+        }
+    }
+    Ok(ids)
+}
+
+/// The first column is streamed; those after it are kept as long as they are few bytes.
+fn columns_at_once(infos: &[ArrayInfo]) -> usize {
+    let sizes = infos.iter().map(|info| info.len_bytes().unwrap_or(u64::MAX));
+    let sums = sizes.skip(1).scan(0u64, |sum, size| {
+        *sum = sum.saturating_add(size);
+        Some(*sum)
+    });
+    (1 + sums.take_while(|sum| *sum <= MAX_KEPT).count()).min(infos.len().max(1))
+}
+
+fn store_numerators(
+    values: &Values<'_>,
+    dtype: Plain,
+    divided: bool,
+    arrays: &dyn ArraySource,
+    sink: &mut dyn ArraySink,
+) -> Result<ArrayId, PackError> {
+    let work =
+        |chunk: &Chunk, buffers: &mut Buffers| values.numerators(chunk, arrays, buffers, dtype, divided);
+    in_order(&values.chunks(), work, |next| {
+        add(sink, values.name(), &values.info(dtype), read_parts(|| next().transpose()))
+    })
+}
+
+/// A field's name without the dots and control characters that would confuse in an array's name.
+fn plain(name: &str) -> String {
+    let plain = |c: char| if c.is_alphanumeric() || matches!(c, '_' | '-') { c } else { '_' };
+    name.chars().take(64).map(plain).collect()
+}
+
+/// Reads what `pull` gives, part by part.
+fn read_parts(
+    mut pull: impl FnMut() -> io::Result<Option<Vec<u8>>>,
+) -> impl FnMut(&mut [u8]) -> io::Result<usize> {
+    let mut current = io::Cursor::new(Vec::new());
+    move |buf| {
+        loop {
+            match current.read(buf)? {
+                0 if !buf.is_empty() => match pull()? {
+                    Some(part) => current = io::Cursor::new(part),
+                    None => return Ok(0),
+                },
+                len => return Ok(len),
+            }
+        }
+    }
+}
+
+/// Adds an array to the sink, and tells which side failed if one did.
+fn add(
+    sink: &mut dyn ArraySink,
+    name: &str,
+    info: &ArrayInfo,
+    read: impl FnMut(&mut [u8]) -> io::Result<usize>,
+) -> Result<ArrayId, PackError> {
+    let mut tracked = Tracked { read, failed: None };
+    let added = sink.add(name, info, Role::Rebuild, &mut tracked);
+    let array = name.to_owned();
+    match (added, tracked.failed) {
+        (_, Some(source)) => Err(PackError::Read { array, source }),
+        (added, None) => added.map_err(|source| PackError::Write { array, source }),
+    }
+}
+
+struct Tracked<F> {
+    read: F,
+    failed: Option<io::Error>,
+}
+
+impl<F: FnMut(&mut [u8]) -> io::Result<usize>> Read for Tracked<F> {
+    fn read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
+        (self.read)(buf).map_err(|error| {
+            let kind = error.kind();
+            self.failed = Some(error);
+            kind.into()
+        })
+    }
+}

@@ -1,0 +1,271 @@
+//! One walk over the graph: what the root leads to, in which order, and where each array is.
+#![forbid(unsafe_code)]
+
+use std::collections::{HashMap, HashSet};
+
+use crate::format::ArrayId;
+use crate::format::dtype::Dtype;
+use crate::model::array::ArraySource;
+use crate::model::graph::{ArrayPart, Blob, Graph, Node, NodeId};
+
+/// Components of a name; of longer paths the last ones.
+const MAX_COMPONENTS: usize = 24;
+/// Characters of a component.
+const MAX_COMPONENT: usize = 64;
+
+/// What a walk from the root found.
+pub(crate) struct Walk {
+    /// Nodes to keep, in the order in which the walk met them.
+    pub(super) order: Vec<NodeId>,
+    /// The new number of each old node; [`GONE`] if nothing leads to it.
+    pub(super) number: Vec<u32>,
+    /// Arrays in the order in which the walk met them.
+    pub(super) arrays: Vec<Seen>,
+    /// `values` arrays, and the `nodes` array beside each.
+    pub(super) siblings: HashMap<ArrayId, ArrayId>,
+}
+
+/// The number of a node that is not kept.
+pub(super) const GONE: u32 = u32::MAX;
+
+/// An array of the source.
+pub(crate) struct Seen {
+    /// Its number in the source.
+    pub(super) array: ArrayId,
+    /// Attributes, keys and indices on the way to it: `estimators_.3.tree_.nodes`.
+    pub(super) name: String,
+    /// The same with `*` for indices.
+    pub(super) pattern: String,
+    /// Whether every reference is to the whole array, as an array.
+    pub(super) whole: bool,
+}
+
+impl Walk {
+    /// The names of the arrays that the object holds.
+    pub(crate) fn names(self) -> HashMap<ArrayId, String> {
+        self.arrays.into_iter().map(|seen| (seen.array, seen.name)).collect()
+    }
+}
+
+/// Walks from the root, depth first, items in their order.
+pub(crate) fn walk(graph: &Graph, arrays: &dyn ArraySource) -> Walk {
+    let mut walker = Walker {
+        graph,
+        arrays,
+        number: vec![GONE; graph.nodes.len()],
+        order: Vec::new(),
+        constants: HashMap::new(),
+        steps: vec![Step { before: 0, component: Component::Root }],
+        waiting: vec![(graph.root, 0)],
+        seen: Vec::new(),
+        by_array: HashMap::new(),
+        siblings: HashMap::new(),
+    };
+    while let Some((id, path)) = walker.waiting.pop() {
+        walker.visit(id, path);
+    }
+    Walk { order: walker.order, number: walker.number, arrays: walker.seen, siblings: walker.siblings }
+}
+
+/// Constants that Python does not tell apart by identity.
+#[derive(PartialEq, Eq, Hash)]
+enum Constant<'a> {
+    None,
+    Bool(bool),
+    Int(i64),
+    Float(u64),
+    Str(&'a str),
+    Name(&'a str, &'a str),
+    Scalar(&'a Dtype, &'a [u8]),
+    EmptyTuple,
+}
+
+fn constant(node: &Node) -> Option<Constant<'_>> {
+    Some(match node {
+        Node::None => Constant::None,
+        Node::Bool(value) => Constant::Bool(*value),
+        Node::Int(value) => Constant::Int(*value),
+        Node::Float(value) => Constant::Float(value.to_bits()),
+        Node::Str(text) => Constant::Str(text),
+        Node::Name { module, qualname } => Constant::Name(module, qualname),
+        Node::Scalar { dtype, bytes } => Constant::Scalar(dtype, bytes),
+        Node::Tuple(items) if items.is_empty() => Constant::EmptyTuple,
+        _ => return None,
+    })
+}
+
+#[derive(Clone, Copy)]
+enum Component {
+    Root,
+    Key(NodeId),
+    Index(usize),
+    Word(&'static str),
+}
+
+struct Step {
+    before: usize,
+    component: Component,
+}
+
+struct Walker<'a> {
+    graph: &'a Graph,
+    arrays: &'a dyn ArraySource,
+    number: Vec<u32>,
+    order: Vec<NodeId>,
+    constants: HashMap<Constant<'a>, u32>,
+    steps: Vec<Step>,
+    waiting: Vec<(NodeId, usize)>,
+    seen: Vec<Seen>,
+    by_array: HashMap<ArrayId, usize>,
+    siblings: HashMap<ArrayId, ArrayId>,
+}
+
+impl<'a> Walker<'a> {
+    fn visit(&mut self, id: NodeId, path: usize) {
+        let graph = self.graph;
+        let (Some(node), Some(&GONE)) = (graph.nodes.get(id.0 as usize), self.number.get(id.0 as usize))
+        else {
+            return;
+        };
+        let next = self.order.len() as u32;
+        let number = match constant(node) {
+            Some(constant) => *self.constants.entry(constant).or_insert(next),
+            None => next,
+        };
+        self.number[id.0 as usize] = number;
+        if number == next {
+            self.order.push(id);
+            self.node(node, path);
+        }
+    }
+
+    fn node(&mut self, node: &'a Node, path: usize) {
+        let first = self.waiting.len();
+        match node {
+            Node::Array(part) => self.array(part.array, path, self.is_whole(part)),
+            Node::Bytes(Blob::Array(id)) | Node::ByteArray(Blob::Array(id)) => self.array(*id, path, false),
+            Node::Records(records) => {
+                records.columns.iter().for_each(|part| self.array(part.array, path, false))
+            }
+            Node::Quotients(quotients) => {
+                self.array(quotients.numerators.array, path, false);
+                if let Some(part) = &quotients.denominators {
+                    self.array(part.array, path, false);
+                }
+            }
+            Node::Tuple(items) | Node::List(items) | Node::Set(items) | Node::FrozenSet(items) => {
+                self.items(items, path);
+            }
+            Node::ObjectArray { items, .. } => self.items(items, path),
+            Node::Dict(pairs) => {
+                self.pairs(pairs, path);
+                self.tree_state(node, pairs);
+            }
+            Node::ArrayOfClass { class, array } => self.waiting.extend([(*class, path), (*array, path)]),
+            Node::Object(object) => {
+                self.waiting.push((object.callable, path));
+                self.step(object.args, path, Component::Word("args"));
+                if let Some(kwargs) = object.kwargs {
+                    self.step(kwargs, path, Component::Word("kwargs"));
+                }
+                self.items(&object.items, path);
+                self.pairs(&object.pairs, path);
+                self.waiting.extend(object.state.map(|state| (state, path)));
+            }
+            _ => {}
+        }
+        self.waiting[first..].reverse();
+    }
+
+    fn items(&mut self, items: &[NodeId], path: usize) {
+        for (index, item) in items.iter().enumerate() {
+            self.step(*item, path, Component::Index(index));
+        }
+    }
+
+    fn pairs(&mut self, pairs: &[(NodeId, NodeId)], path: usize) {
+        for (key, value) in pairs {
+            self.waiting.push((*key, path));
+            self.step(*value, path, Component::Key(*key));
+        }
+    }
+
+    /// Constants need no path.
+    fn step(&mut self, id: NodeId, before: usize, component: Component) {
+        if constant(self.graph.node(id)).is_some() {
+            self.waiting.push((id, before));
+            return;
+        }
+        self.steps.push(Step { before, component });
+        self.waiting.push((id, self.steps.len() - 1));
+    }
+
+    fn is_whole(&self, part: &ArrayPart) -> bool {
+        part.first_row == 0 && *part.shape == *self.arrays.info(part.array).shape
+    }
+
+    fn array(&mut self, array: ArrayId, path: usize, whole: bool) {
+        if let Some(seen) = self.by_array.get(&array).and_then(|index| self.seen.get_mut(*index)) {
+            seen.whole &= whole;
+            return;
+        }
+        let (name, pattern) = self.name(path);
+        self.by_array.insert(array, self.seen.len());
+        self.seen.push(Seen { array, name, pattern, whole });
+    }
+
+    fn name(&self, mut path: usize) -> (String, String) {
+        let (mut names, mut patterns) = (Vec::new(), Vec::new());
+        while let Some(Step { before, component }) =
+            self.steps.get(path).filter(|_| names.len() < MAX_COMPONENTS)
+        {
+            let (name, pattern) = match component {
+                Component::Root => break,
+                Component::Index(index) => (index.to_string(), "*".to_owned()),
+                Component::Word(word) => ((*word).to_owned(), (*word).to_owned()),
+                Component::Key(key) => {
+                    let name = self.key(*key);
+                    (name.clone(), name)
+                }
+            };
+            names.push(name);
+            patterns.push(pattern);
+            path = *before;
+        }
+        names.reverse();
+        patterns.reverse();
+        if names.is_empty() {
+            return ("array".to_owned(), "array".to_owned());
+        }
+        (names.join("."), patterns.join("."))
+    }
+
+    fn key(&self, key: NodeId) -> String {
+        match self.graph.node(key) {
+            Node::Str(text) if !text.is_empty() => {
+                let plain = |c: char| if c.is_alphanumeric() || matches!(c, '_' | '-') { c } else { '_' };
+                text.chars().take(MAX_COMPONENT).map(plain).collect()
+            }
+            Node::Int(value) => value.to_string(),
+            _ => "key".to_owned(),
+        }
+    }
+
+    /// The state of a tree has `values` beside its `nodes`.
+    fn tree_state(&mut self, node: &Node, pairs: &[(NodeId, NodeId)]) {
+        if pairs.len() > 16 {
+            return;
+        }
+        let _ = node;
+        let find = |name: &str| {
+            let pair = pairs.iter().find(|(key, _)| self.graph.as_str(*key) == Some(name));
+            pair.and_then(|(_, value)| match self.graph.node(*value) {
+                Node::Array(part) => Some(part.array),
+                _ => None,
+            })
+        };
+        if let (Some(values), Some(nodes)) = (find("values"), find("nodes")) {
+            self.siblings.insert(values, nodes);
+        }
+    }
+}
