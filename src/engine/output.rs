@@ -65,6 +65,14 @@ impl OutputArray {
         OutputArray { info: info(dtype, &shape), data: Data::Bytes(words, len) }
     }
 
+    /// The array of these bytes, whose number is what `info` calls for.
+    pub(crate) fn from_bytes(info: ArrayInfo, from: &[u8]) -> Self {
+        let mut words = vec![0u64; from.len().div_ceil(8)];
+        let bytes: &mut [u8] = bytemuck::cast_slice_mut(&mut words);
+        bytes[..from.len()].copy_from_slice(from);
+        OutputArray { info, data: Data::Bytes(words, from.len()) }
+    }
+
     /// Dtype, shape and order (always C).
     pub fn info(&self) -> &ArrayInfo {
         &self.info

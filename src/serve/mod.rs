@@ -7,13 +7,17 @@
 mod fork;
 mod gather;
 mod memory;
+mod predict;
 mod worker;
 
 use std::io;
 use std::ops::Range;
 
+use crate::engine::PredictError;
+
 pub use self::fork::ForkError;
 pub use self::memory::Memory;
+pub use self::predict::{PoolOptions, PoolRun, WorkerReport, predict};
 
 /// Why a pool gave no result.
 #[derive(Debug, thiserror::Error)]
@@ -22,6 +26,18 @@ pub enum PoolError {
     /// A pool without workers.
     #[error("a pool of 0 workers cannot predict; ask for at least 1")]
     NoWorkers,
+    /// The model cannot answer such a question.
+    #[error("cannot predict")]
+    Predict {
+        /// Why.
+        source: PredictError,
+    },
+    /// The model file is damaged.
+    #[error("the model does not verify: {reason}")]
+    Damaged {
+        /// What is damaged.
+        reason: String,
+    },
     /// A worker could not be started.
     #[error("cannot start worker {worker}")]
     Fork {

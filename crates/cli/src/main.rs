@@ -1,2 +1,4 @@
 //! Entry point of the `onecopy` command.
-fn main() {}
+fn main() -> std::process::ExitCode {
+    onecopy_cli::run(std::env::args_os())
+}

@@ -1,0 +1,64 @@
+//! `onecopy archive`
+#![forbid(unsafe_code)]
+
+use std::path::{Path, PathBuf};
+
+use anyhow::Result;
+use clap::Args;
+use onecopy::{ArchiveOptions, RewriteReport};
+use serde::Serialize;
+
+use crate::progress::Bar;
+use crate::{out, paths, text};
+
+/// Compress a onecopy file for storage.
+///
+/// The archive keeps the identity (digest) of the content; `onecopy restore` gives every byte of the file back. A compressed file cannot be
+/// predicted from before that.
+#[derive(Args)]
+#[command(after_help = "Examples:
+  onecopy archive forest.onecopy                  write forest.cold.onecopy
+  onecopy archive forest.onecopy --level 19       smaller and slower
+  onecopy restore forest.cold.onecopy -o back.onecopy")]
+pub(crate) struct Archive {
+    /// The onecopy file.
+    src: PathBuf,
+    /// Where the archive goes, replacing what is there [default: NAME.cold.onecopy, which must not exist]
+    #[arg(short, long)]
+    output: Option<PathBuf>,
+    /// Level of zstd, from 1 (fast) to 22 (small).
+    #[arg(long, default_value_t = ArchiveOptions::default().level, value_parser = clap::value_parser!(i32).range(1..=22))]
+    level: i32,
+    /// Report as JSON.
+    #[arg(long)]
+    json: bool,
+}
+
+impl Archive {
+    pub(crate) fn run(self) -> Result<()> {
+        paths::regular_file(&self.src)?;
+        let output = paths::destination(self.output, paths::archived_name(&self.src), &self.src)?;
+        let bar = Bar::new();
+        let options = ArchiveOptions { level: self.level };
+        let report = onecopy::archive(&self.src, &output, &options, &|progress| bar.follow(progress))?;
+        drop(bar);
+        print_rewrite(&report, &output, self.json)
+    }
+}
+
+#[derive(Serialize)]
+struct Report<'a> {
+    output: &'a Path,
+    source_bytes: u64,
+    bytes: u64,
+    digest: String,
+}
+
+/// Tells what `archive` or `restore` wrote.
+pub(crate) fn print_rewrite(report: &RewriteReport, output: &Path, json: bool) -> Result<()> {
+    let (source_bytes, bytes) = (report.source_bytes, report.bytes);
+    if json {
+        return out::print_json(&Report { output, source_bytes, bytes, digest: report.digest.to_string() });
+    }
+    out::print(&format!("{}: {} from {}\n", output.display(), text::bytes(bytes), text::bytes(source_bytes)))
+}
