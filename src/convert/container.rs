@@ -61,6 +61,9 @@ impl Container {
             [4, 0x22, 0x4d, 0x18, ..] => Ok(Container::Lz4),
             [b'Z', b'F', ..] => Ok(Container::OldZlib),
             [0x78, ..] => Ok(Container::Zlib),
+            [b'P', b'K', 3, 4, ..] => {
+                Err(ConvertError::UnknownContainer { found: hex(head), hint: hint(head) })
+            }
             [byte, ..] if Opcode::from_byte(*byte).is_some() => Ok(Container::Pickle),
             _ => Err(ConvertError::UnknownContainer { found: hex(head), hint: hint(head) }),
         }
@@ -98,7 +101,12 @@ pub(crate) fn decompress(
     match container {
         Container::Gzip => copy.run(flate2::bufread::MultiGzDecoder::new(&mut input))?,
         Container::Bz2 => copy.run(bzip2::bufread::MultiBzDecoder::new(&mut input))?,
-        Container::Lz4 => copy.run(lz4_flex::frame::FrameDecoder::new(&mut input))?,
+        Container::Lz4 => {
+            copy.run(lz4_flex::frame::FrameDecoder::new(&mut input))?;
+            if !ends_lz4_frame(source).map_err(|error| copy.failed(error))? {
+                return Err(copy.failed(io::ErrorKind::UnexpectedEof.into()));
+            }
+        }
         Container::Xz => copy.run(liblzma::bufread::XzDecoder::new_stream(
             &mut input,
             liblzma::stream::Stream::new_stream_decoder(XZ_MEMORY, liblzma::stream::CONCATENATED)
@@ -125,6 +133,17 @@ pub(crate) fn decompress(
         0 => Ok(copy.file),
         _ => Err(ConvertError::TrailingBytes { offset: total - count, count }),
     }
+}
+
+/// Whether the frame's end mark is there, which the decoder does not insist on.
+fn ends_lz4_frame(source: &dyn ReadAt) -> io::Result<bool> {
+    let mut flags = [0];
+    source.read_exact_at(4, &mut flags)?;
+    let has_checksum = flags[0] & 0b100 != 0;
+    let mut mark = [0; 4];
+    let from_end = if has_checksum { 8 } else { 4 };
+    source.read_exact_at(source.len_bytes().saturating_sub(from_end), &mut mark)?;
+    Ok(mark == [0; 4])
 }
 
 /// `0x` and hexadecimal digits, padded with spaces; one more space from Python 2.

@@ -23,6 +23,7 @@ import pickle
 import struct
 import sys
 import types
+import unittest
 import uuid
 import warnings
 import zlib
@@ -243,6 +244,13 @@ def fitted(names):
     from sklearn.utils import all_estimators
     from sklearn.utils._test_common.instance_generator import _construct_instances
 
+    def instances(kind):
+        try:
+            return list(_construct_instances(kind))
+        except unittest.SkipTest:
+            print("not made:", kind.__name__, file=sys.stderr)
+            return []
+
     rng = np.random.RandomState(0)
     x = np.abs(rng.normal(size=(60, 4))).round(3)
     classes = np.arange(60) % 3
@@ -250,7 +258,7 @@ def fitted(names):
     for name, kind in all_estimators():
         if names and name not in names:
             continue
-        for number, instance in enumerate(_construct_instances(kind)):
+        for number, instance in enumerate(instances(kind)):
             for data in inputs:
                 try:
                     instance.fit(*data)

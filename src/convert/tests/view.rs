@@ -29,13 +29,7 @@ impl<'a> View<'a> {
             Node::Str(text) => json!({"str": crc32fast::hash(text.as_bytes()), "len": text.len()}),
             Node::Bytes(blob) => self.blob("bytes", blob),
             Node::ByteArray(blob) => self.blob("bytearray", blob),
-            Node::Name { module, qualname } => {
-                let module = match &**module {
-                    "copyreg" => "copyreg",
-                    module => module,
-                };
-                json!({"name": format!("{module}:{qualname}")})
-            }
+            Node::Name { module, qualname } => json!({"name": format!("{module}:{qualname}")}),
             Node::Scalar { dtype, bytes } => json!({"scalar": spelled(dtype), "hex": hex(bytes)}),
             Node::Dtype(dtype) => json!({"dtype": spelled(dtype)}),
             node => {
