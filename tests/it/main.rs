@@ -1,6 +1,8 @@
 //! Integration tests: a module per source module.
 
 mod format;
+mod hostile;
 mod mapping;
 mod model;
+mod regressions;
 mod store;
