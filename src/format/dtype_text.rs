@@ -40,10 +40,13 @@ impl fmt::Display for Dtype {
 
 impl fmt::Display for Record {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.aligned {
+            return self.write_long(f);
+        }
         let mut items = Vec::new();
         let mut end = 0;
         for field in &self.fields {
-            let Some(hole) = field.offset.checked_sub(end).filter(|_| !self.aligned) else {
+            let Some(hole) = field.offset.checked_sub(end) else {
                 return self.write_long(f);
             };
             if hole > 0 {
@@ -58,7 +61,6 @@ impl fmt::Display for Record {
         match self.itemsize.checked_sub(end) {
             None => return self.write_long(f),
             Some(0) => {}
-            Some(_) if self.aligned => return self.write_long(f),
             Some(hole) => items.push(format!("('', '|V{hole}')")),
         }
         write!(f, "[{}]", items.join(", "))
@@ -371,5 +373,54 @@ impl Parser<'_> {
         let shape = self.shape()?;
         self.take(')', "`)`")?;
         Ok((dtype, shape))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// What NumPy 2.4 writes for the dtype that each text makes.
+    const TEXTS: [(&str, &str); 12] = [
+        ("<f8", "<f8"),
+        ("?", "|b1"),
+        ("=i4", "<i4"),
+        (">u1", "|u1"),
+        (">U5", ">U5"),
+        ("|S0", "|S0"),
+        ("<M8[ns]", "<M8[ns]"),
+        ("<m8[25s]", "<m8[25s]"),
+        ("<M8", "<M8"),
+        ("[('a','<f8'),('b', '|u1', 3)]", "[('a', '<f8'), ('b', '|u1', (3,))]"),
+        (
+            "{'names': ['a'], 'formats': ['<f8'], 'offsets': [4], 'itemsize': 16}",
+            "[('', '|V4'), ('a', '<f8'), ('', '|V4')]",
+        ),
+        (
+            "{'names': ['b', 'a'], 'formats': [('<f4', (2,)), '|u1'], 'offsets': [4, 0], 'itemsize': 12, 'aligned': True}",
+            "{'names': ['b', 'a'], 'formats': [('<f4', (2,)), '|u1'], 'offsets': [4, 0], 'itemsize': 12, 'aligned': True}",
+        ),
+    ];
+
+    #[test]
+    fn dtypes_are_spelled_as_numpy_spells_them() {
+        for (text, expected) in TEXTS {
+            assert_eq!(expected, Dtype::parse(text).unwrap().to_string());
+        }
+    }
+
+    #[test]
+    fn what_is_not_a_dtype_is_refused_with_the_place() {
+        let refused = |text: &str| Dtype::parse(text).unwrap_err().to_string();
+        assert_eq!("there is no dtype of kind `O`", refused("|O"));
+        assert_eq!("a `f` item cannot have 3 bytes", refused("<f3"));
+        assert_eq!("`<f8x` is not a dtype: the end expected at character 3", refused("<f8x"));
+        assert_eq!(
+            "`<M8[fortnight]` is not a dtype: a time unit expected at character 13",
+            refused("<M8[fortnight]")
+        );
+        assert!(refused("[('a', '<f8'), ('a', '<f8')]").starts_with("field name `a` is empty"));
+        assert!(refused("[('a', '<f8', (4294967295, 2))]").contains("shape of field `a` is too large"));
+        assert!(refused("[('a', [('b', '<f8')])]").contains("a string expected"));
     }
 }

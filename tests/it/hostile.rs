@@ -48,7 +48,8 @@ fn every_hostile_file_is_listed() {
 
 #[test]
 fn the_file_that_they_are_made_from_is_read() {
-    let model = Model::from_bytes(AlignedBytes::copy_from(&fs::read(folder().join("valid.onecopy")).unwrap()));
+    let model =
+        Model::from_bytes(AlignedBytes::copy_from(&fs::read(folder().join("valid.onecopy")).unwrap()));
     let model = model.unwrap();
     assert_eq!([1.0, 2.0, 3.0, 4.0], model.array("a").unwrap().values::<f64>().unwrap());
     assert_eq!("[('x', '<i8'), ('yz', '<f4', (2,))]", model.array("rows").unwrap().info().dtype.to_string());
