@@ -4,5 +4,6 @@ mod format;
 mod hostile;
 mod mapping;
 mod model;
+mod pickle_regressions;
 mod regressions;
 mod store;

@@ -20,7 +20,7 @@ pub(crate) struct Values<'a> {
     pub(crate) budget: Budget,
     pub(crate) spill: Spill<'a>,
     source: &'a dyn ReadAt,
-    /// Where the UTF-8 of long `str` nodes lies, which are empty until [`Values::long_text`] is asked for.
+    /// Where the UTF-8 of long `str` nodes lies, which are empty until [`Values::read_long`] is asked for.
     pub(crate) long_texts: HashMap<NodeId, Range<u64>>,
     none: Option<NodeId>,
     bools: [Option<NodeId>; 2],

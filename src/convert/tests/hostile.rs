@@ -9,6 +9,7 @@ use proptest::prelude::*;
 use super::read_with;
 use super::view::View;
 use crate::convert::{ConvertError, Foreign, Limits, read_foreign};
+use crate::model::graph::Graph;
 
 fn folder() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/hostile/pickle")
@@ -52,6 +53,8 @@ fn every_hostile_file_gets_the_written_answer_soon() {
         let start = Instant::now();
         let answer = match read_strictly(std::fs::read(&path).unwrap()) {
             Ok(foreign) => {
+                let graph = Graph::decode(&foreign.graph.encode(), &foreign);
+                assert!(graph.is_ok(), "{}: {graph:?}", path.display());
                 format!("data: {} nodes, {} arrays", foreign.graph.nodes.len(), foreign.arrays.len())
             }
             Err(error) => chain(&error),
@@ -104,6 +107,8 @@ proptest! {
         }
         if let Ok(foreign) = read_strictly(bytes) {
             let _ = View::root(&foreign);
+            let graph = Graph::decode(&foreign.graph.encode(), &foreign);
+            prop_assert!(graph.is_ok(), "{:?}", graph);
         }
     }
 
@@ -118,6 +123,9 @@ proptest! {
             bytes.push(opcode.byte());
             bytes.extend(operands.next().filter(|byte| *byte < 128));
         }
-        let _ = read_with(Box::new(bytes));
+        if let Ok(foreign) = read_with(Box::new(bytes)) {
+            let graph = Graph::decode(&foreign.graph.encode(), &foreign);
+            prop_assert!(graph.is_ok(), "{:?}", graph);
+        }
     }
 }

@@ -8,6 +8,7 @@ use serde_json::Value;
 use super::read_with;
 use super::view::{View, difference};
 use crate::convert::{ConvertError, Foreign};
+use crate::model::graph::Graph;
 
 /// The Python of `make setup`, or of `ONECOPY_PYTHON`.
 pub(crate) fn python() -> PathBuf {
@@ -36,6 +37,16 @@ fn written_by_python(directory: &Path) -> Vec<Value> {
     serde_json::from_slice(&std::fs::read(directory.join("index.json")).unwrap()).unwrap()
 }
 
+/// What is wrong with the graph, if it does not come back from its encoding as it was.
+fn encoded_again(foreign: &Foreign) -> Option<String> {
+    let encoded = foreign.graph.encode();
+    match Graph::decode(&encoded, foreign) {
+        Ok(graph) if graph.encode() == encoded => None,
+        Ok(_) => Some("the graph comes back changed".to_owned()),
+        Err(error) => Some(error.to_string()),
+    }
+}
+
 #[test]
 fn every_protocol_and_container_is_read_as_python_sees_it() {
     let directory = tempfile::tempdir().unwrap();
@@ -46,8 +57,11 @@ fn every_protocol_and_container_is_read_as_python_sees_it() {
         let path = directory.path().join(case["file"].as_str().unwrap());
         let failure = match read_file(&path) {
             Err(error) => Some(error.to_string()),
-            Ok(_) if case["view"].get("unseen").is_some() => None,
-            Ok(foreign) => difference(&case["view"], &View::root(&foreign), ""),
+            Ok(foreign) => match encoded_again(&foreign) {
+                Some(error) => Some(error),
+                None if case["view"].get("unseen").is_some() => None,
+                None => difference(&case["view"], &View::root(&foreign), ""),
+            },
         };
         failures.extend(failure.map(|failure| format!("{}: {failure}", case["name"])));
     }
