@@ -31,9 +31,13 @@ pub use model::blocks::Damage;
 pub use model::graph::{
     ArrayPart, Audit, Blob, Graph, GraphError, Make, NameUse, Node, NodeId, Object, Quotients, Records,
 };
+pub use model::lower::LowerError;
+pub use model::pack::PackError;
 pub use model::plan::{Link, Op, Plan, PlanError, TreeLayout, Trees};
 pub use model::verify::{VerifyError, VerifyOptions, VerifyReport};
 pub use model::{Model, OpenError};
+pub use ops::convert::{ConvertFileError, ConvertOptions, ConvertReport, convert};
+pub use ops::inspect::{ArraySummary, Inspection, Native, ObjectSummary, Total};
 pub use ops::rewrite::{ArchiveOptions, RewriteError, RewriteReport, archive, restore};
 pub use ops::user::{FileWriteError, FileWriter};
 pub use ops::verify::{VerifyFileError, verify};

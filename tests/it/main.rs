@@ -1,5 +1,6 @@
 //! Integration tests: a module per source module.
 
+mod convert;
 mod format;
 mod hostile;
 mod mapping;

@@ -179,6 +179,13 @@ pub enum Make {
     New,
 }
 
+impl Graph {
+    /// The graph of `None`.
+    pub fn empty() -> Self {
+        Graph { nodes: vec![Node::None], root: NodeId(0) }
+    }
+}
+
 impl Records {
     /// The plain dtypes of the fields.
     pub fn field_dtypes(&self) -> impl Iterator<Item = Plain> + '_ {

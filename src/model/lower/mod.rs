@@ -4,7 +4,9 @@
 //! so that a model that turns out to be uncovered half way leaves nothing behind.
 #![forbid(unsafe_code)]
 
+mod linear;
 mod pipeline;
+mod preprocess;
 mod stage;
 pub(crate) mod trees;
 
@@ -13,8 +15,10 @@ use std::collections::HashMap;
 use crate::format::ArrayId;
 use crate::model::array::{ArraySink, ArraySource};
 use crate::model::graph::{Graph, Node, NodeId};
+use crate::model::pack::walk;
 use crate::model::plan::{Op, Plan};
 
+use self::stage::Stored;
 pub(crate) use self::stage::{Lowered, Refusal, Staged, StagedData};
 
 /// A plan could not be made because bytes could not be read or written.
@@ -138,7 +142,11 @@ fn is_transformer(graph: &Graph, id: NodeId) -> bool {
 fn lower_estimator(graph: &Graph, id: NodeId, arrays: &dyn ArraySource) -> Result<Lowered, Refusal> {
     match family_of(graph, id) {
         Some(Family::Trees) => trees::lower_trees(graph, id, arrays),
-        Some(_) => Err(Refusal::uncovered("this estimator is not computed natively yet")),
+        Some(Family::LinearRegressor) => linear::lower_regressor(graph, id, arrays),
+        Some(Family::LogisticRegression) => linear::lower_logistic(graph, id, arrays),
+        Some(Family::StandardScaler) => preprocess::lower_standard(graph, id, arrays),
+        Some(Family::MinMaxScaler) => preprocess::lower_min_max(graph, id, arrays),
+        Some(Family::Pipeline) => Err(Refusal::uncovered("it is a pipeline within a pipeline")),
         None if graph.object(id).is_some() => Err(Refusal::uncovered(
             "no native implementation of this class; load() gives the estimator itself",
         )),
@@ -152,7 +160,7 @@ fn write(
     model: StagedModel,
     sink: &mut dyn ArraySink,
 ) -> Result<Lowering, LowerError> {
-    let mut stored = HashMap::new();
+    let mut stored = Stored { ids: HashMap::new(), names: walk(graph, arrays).names() };
     let mut ops: Vec<Op> = Vec::new();
     let single = !model.pipeline;
     for lowered in model.steps {
@@ -169,7 +177,7 @@ fn write(
         ops.push(Op::Pipeline { steps });
     }
     debug_assert!(!ops.is_empty(), "{}", type_name(graph, graph.root));
-    Ok(Lowering { plan: Plan::Native { ops }, stored })
+    Ok(Lowering { plan: Plan::Native { ops }, stored: stored.ids })
 }
 
 /// What `id` is, in the words of Python: `sklearn.svm._classes.SVC`, `dict`, `numpy.ndarray`.

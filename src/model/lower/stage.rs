@@ -46,6 +46,15 @@ pub(crate) enum StagedData {
     Part(ArrayPart),
 }
 
+/// Arrays of the source that are written already.
+#[derive(Default)]
+pub(crate) struct Stored {
+    /// Where they are.
+    pub(crate) ids: HashMap<ArrayId, ArrayId>,
+    /// What arrays of the object are called: the way to them.
+    pub(crate) names: HashMap<ArrayId, String>,
+}
+
 /// Why there is no plan for an estimator.
 #[derive(Debug)]
 pub(crate) enum Refusal {
@@ -81,34 +90,37 @@ impl Staged {
     }
 
     /// Writes the array, unless an earlier one wrote the same array of the source.
-    pub(super) fn write(
+    pub(crate) fn write(
         self,
         prefix: &str,
         arrays: &dyn ArraySource,
         sink: &mut dyn ArraySink,
-        stored: &mut HashMap<ArrayId, ArrayId>,
+        stored: &mut Stored,
     ) -> Result<ArrayId, LowerError> {
-        let name = match self.index {
-            Some(index) => format!("{prefix}{}.{index}", self.name),
-            None => format!("{prefix}{}", self.name),
+        let shared = match &self.data {
+            StagedData::Part(part) => {
+                let whole = part.first_row == 0 && same_elements(&arrays.info(part.array), &self.info);
+                whole.then_some(part.array)
+            }
+            _ => None,
+        };
+        if let Some(id) = shared.and_then(|array| stored.ids.get(&array)) {
+            return Ok(*id);
+        }
+        let name = match (shared.and_then(|array| stored.names.get(&array)), self.index) {
+            (Some(name), _) => name.clone(),
+            (None, Some(index)) => format!("{prefix}{}.{index}", self.name),
+            (None, None) => format!("{prefix}{}", self.name),
         };
         let mut add = |data: &mut dyn io::Read| sink.add(&name, &self.info, self.role, data);
         let added = match self.data {
             StagedData::Memory(bytes) => add(&mut bytes.as_slice()),
             StagedData::Spool(mut file) => io::Seek::rewind(&mut file).and_then(|()| add(&mut file)),
-            StagedData::Part(part) => {
-                let whole = part.first_row == 0 && same_elements(&arrays.info(part.array), &self.info);
-                if let Some(id) = stored.get(&part.array).filter(|_| whole) {
-                    return Ok(*id);
-                }
-                let added = PartReader::new(&part, arrays).and_then(|mut reader| add(&mut reader));
-                if let (true, Ok(id)) = (whole, &added) {
-                    stored.insert(part.array, *id);
-                }
-                added
-            }
+            StagedData::Part(part) => PartReader::new(&part, arrays).and_then(|mut reader| add(&mut reader)),
         };
-        added.map_err(|source| LowerError::Write { array: name.clone(), source })
+        let id = added.map_err(|source| LowerError::Write { array: name, source })?;
+        stored.ids.extend(shared.map(|array| (array, id)));
+        Ok(id)
     }
 }
 

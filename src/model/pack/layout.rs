@@ -112,6 +112,9 @@ impl Layout {
         stored: &HashMap<ArrayId, ArrayId>,
     ) -> (Self, Names) {
         let mut names = Names::default();
+        for seen in walk.arrays.iter().filter(|seen| stored.contains_key(&seen.array)) {
+            names.reserve(&seen.name);
+        }
         let mut groups: Vec<Group> = Vec::new();
         let mut places = HashMap::new();
         for (name, seen) in alike(walk, arrays, stored) {
@@ -133,7 +136,10 @@ impl Layout {
                 None if first.whole => columns_of(&info).map_or(Form::Plain, Form::Columns),
                 None => Form::Plain,
             };
-            let name = names.unique(name, matches!(form, Form::Stored(_)));
+            let name = match form {
+                Form::Stored(_) => name.to_owned(),
+                _ => names.unique(name),
+            };
             groups.push(Group { name, info, members, form, sibling: None });
         }
         let mut layout = Layout { groups, places };
@@ -224,12 +230,13 @@ pub(super) struct Names {
 }
 
 impl Names {
+    /// Nobody else gets this name.
+    fn reserve(&mut self, name: &str) {
+        self.used.insert(name.to_owned(), 1);
+    }
+
     /// `wanted`, or `wanted~2` if that is taken. Names under `predict` belong to the plan.
-    pub(super) fn unique(&mut self, wanted: &str, fixed: bool) -> String {
-        if fixed {
-            self.used.entry(wanted.to_owned()).or_insert(1);
-            return wanted.to_owned();
-        }
+    pub(super) fn unique(&mut self, wanted: &str) -> String {
         let wanted = match wanted.strip_prefix("predict.") {
             Some(rest) => format!("predict~.{rest}"),
             None => wanted.to_owned(),

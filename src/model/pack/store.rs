@@ -100,7 +100,7 @@ fn store_columns(
     let infos: Vec<ArrayInfo> = columns.iter().map(|column| column_info(group, column)).collect();
     let names: Vec<String> = columns
         .iter()
-        .map(|column| names.unique(&format!("{}.{}", group.name, plain(&column.field.name)), false))
+        .map(|column| names.unique(&format!("{}.{}", group.name, plain(&column.field.name))))
         .collect();
     let mut ids = Vec::with_capacity(columns.len());
     let mut rest = columns;

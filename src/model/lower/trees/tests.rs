@@ -82,7 +82,7 @@ impl FakeForest {
         let (graph, arrays) = self.graph();
         let lowered = lower_trees(&graph, graph.root, &arrays)?;
         let mut sink = Memory::default();
-        let mut stored = std::collections::HashMap::new();
+        let mut stored = crate::model::lower::stage::Stored::default();
         let write = |staged: Staged| staged.write("", &arrays, &mut sink, &mut stored).unwrap();
         let ids: Vec<ArrayId> = lowered.arrays.into_iter().map(write).collect();
         Ok((Plan::Native { ops: vec![(lowered.op)(&ids)] }, sink))

@@ -1,0 +1,86 @@
+//! What a model file says about its model in its metadata, read from the object itself.
+#![forbid(unsafe_code)]
+
+use crate::model::array::ArraySource;
+use crate::model::graph::{Graph, NodeId};
+use crate::model::lower::type_name;
+
+/// Names and labels longer than this together stay in the graph only.
+const MAX_BYTES: u64 = 1 << 20;
+
+/// What is known of the saved object.
+#[derive(Clone, Debug, serde::Serialize)]
+pub(super) struct Description {
+    /// `sklearn.ensemble._forest.RandomForestClassifier`.
+    #[serde(rename = "type")]
+    pub(super) model: String,
+    /// The version that saved it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    scikit_learn: Option<String>,
+    /// `n_features_in_`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    n_features_in: Option<i64>,
+    /// `feature_names_in_`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    feature_names_in: Option<Vec<String>>,
+    /// `classes_`, as text.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    classes: Option<Vec<String>>,
+    /// The steps of a pipeline.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    steps: Option<Vec<Step>>,
+}
+
+#[derive(Clone, Debug, serde::Serialize)]
+struct Step {
+    name: String,
+    #[serde(rename = "type")]
+    model: String,
+}
+
+/// Describes the root of `graph`. What cannot be read is left out.
+pub(super) fn describe(graph: &Graph, arrays: &dyn ArraySource) -> Description {
+    let root = graph.root;
+    let steps = steps(graph, root);
+    let inner = |step: Option<&(String, NodeId)>| step.map_or(root, |(_, id)| *id);
+    let (first, last) = (inner(steps.first()), inner(steps.last()));
+    let texts = |id: Option<NodeId>| {
+        let (_, texts) = graph.texts_at(id?, arrays, MAX_BYTES).ok()??;
+        Some(texts)
+    };
+    let attr = |name| graph.attr(root, name);
+    Description {
+        model: type_name(graph, root),
+        scikit_learn: attr("_sklearn_version").and_then(|id| graph.as_str(id)).map(str::to_owned),
+        n_features_in: graph.attr(first, "n_features_in_").and_then(|id| graph.as_int(id)),
+        feature_names_in: texts(graph.attr(first, "feature_names_in_")),
+        classes: classes(graph, graph.attr(last, "classes_"), arrays),
+        steps: (!steps.is_empty()).then(|| {
+            steps.iter().map(|(name, id)| Step { name: name.clone(), model: type_name(graph, *id) }).collect()
+        }),
+    }
+}
+
+fn classes(graph: &Graph, id: Option<NodeId>, arrays: &dyn ArraySource) -> Option<Vec<String>> {
+    if let Ok(Some((_, texts))) = graph.texts_at(id?, arrays, MAX_BYTES) {
+        return Some(texts);
+    }
+    let array = graph.plain_array_at(id?, arrays, MAX_BYTES).ok()??;
+    if let Some(integers) = array.i64s() {
+        return Some(integers.iter().map(i64::to_string).collect());
+    }
+    array.f64s().map(|floats| floats.iter().map(f64::to_string).collect())
+}
+
+/// The steps of a pipeline that have a name.
+fn steps(graph: &Graph, root: NodeId) -> Vec<(String, NodeId)> {
+    if graph.class_of(root).is_none_or(|(_, name)| name != "Pipeline") {
+        return Vec::new();
+    }
+    let items = graph.attr(root, "steps").and_then(|id| graph.items(id)).unwrap_or_default();
+    let step = |id: &NodeId| match graph.items(*id) {
+        Some([name, step]) => Some((graph.as_str(*name)?.to_owned(), *step)),
+        _ => None,
+    };
+    items.iter().take(1000).filter_map(step).collect()
+}
