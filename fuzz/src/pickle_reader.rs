@@ -3,7 +3,7 @@
 use onecopy::{ForeignData, Graph, Limits, read_foreign};
 
 /// Reads `data` within small limits; whatever is read must be whole.
-pub fn read_all(data: &[u8]) {
+pub(crate) fn read_all(data: &[u8]) {
     let limits = Limits {
         opcodes: 1 << 20,
         depth: 1_000,
