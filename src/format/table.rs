@@ -350,22 +350,23 @@ impl<'a> Reader<'a> {
             return Err(FormatError::Reserved { place: format!("the entry of array {id}") });
         }
         let name = self.name(id, "its name", raw.name_start, raw.name_len)?;
-        let array = escaped(self.text.get(name.clone()).unwrap_or_default());
-        let shape = self.shape(id, &array, &raw)?;
-        let order = code(&array, "order", "0 or 1", raw.order, [(0, Order::C), (1, Order::F)])?;
-        let role = code(&array, "role", "0 or 1", raw.role, [(0, Role::Predict), (1, Role::Rebuild)])?;
-        code(&array, "filter", "0", raw.filter, [(0, ())])?;
+        // Escaped only where an error needs it: there may be many arrays.
+        let array = self.text.get(name.clone()).unwrap_or_default();
+        let shape = self.shape(id, array, &raw)?;
+        let order = code(array, "order", "0 or 1", raw.order, [(0, Order::C), (1, Order::F)])?;
+        let role = code(array, "role", "0 or 1", raw.role, [(0, Role::Predict), (1, Role::Rebuild)])?;
+        code(array, "filter", "0", raw.filter, [(0, ())])?;
         let storage = Storage::from_code(raw.codec).ok_or_else(|| FormatError::Code {
-            array: array.clone(),
+            array: escaped(array),
             field: "codec",
             expected: "0 or 1",
             found: raw.codec.into(),
         })?;
-        let dtype = self.dtype(id, &array, &raw)?;
+        let dtype = self.dtype(id, array, &raw)?;
         let info = ArrayInfo { dtype, shape, order };
-        check_length(&array, &info, raw.raw_len)?;
-        self.place(&array, &raw, storage)?;
-        let blocks = self.block_list(id, &array, &raw, storage)?;
+        check_length(array, &info, raw.raw_len)?;
+        self.place(array, &raw, storage)?;
+        let blocks = self.block_list(id, array, &raw, storage)?;
         Ok(Segment {
             info,
             role,
@@ -406,7 +407,7 @@ impl<'a> Reader<'a> {
     fn dtype(&mut self, id: u32, array: &str, raw: &RawEntry) -> Result<Dtype, FormatError> {
         let fields =
             take(id, "fields", &mut self.used.fields, raw.field_start.into(), raw.field_count.into())?;
-        let invalid = |source| FormatError::Dtype { array: array.to_owned(), source };
+        let invalid = |source| FormatError::Dtype { array: escaped(array), source };
         let dtype = if raw.kind == RECORD {
             let flags = [(0, false), (ALIGNED, true)];
             let aligned = code(array, "flags", "0 or 2", raw.flags, flags)?;
@@ -423,7 +424,7 @@ impl<'a> Reader<'a> {
         } else {
             if !fields.is_empty() {
                 return Err(FormatError::Code {
-                    array: array.to_owned(),
+                    array: escaped(array),
                     field: "number of fields",
                     expected: "0 for a dtype that is not a record",
                     found: raw.field_count.into(),
@@ -464,20 +465,25 @@ impl<'a> Reader<'a> {
         })
     }
 
-    fn place(&mut self, array: &str, raw: &RawEntry, storage: Storage) -> Result<(), FormatError> {
-        let (array, start) = (array.to_owned(), raw.offset);
+    fn place(&mut self, name: &str, raw: &RawEntry, storage: Storage) -> Result<(), FormatError> {
+        let start = raw.offset;
         let align = alignment(storage, raw.raw_len);
         if !start.is_multiple_of(align) {
-            return Err(FormatError::SegmentAlignment { array, start, align });
+            return Err(FormatError::SegmentAlignment { array: escaped(name), start, align });
         }
         if start < self.free {
-            return Err(FormatError::SegmentOverlap { array, start, free: self.free });
+            return Err(FormatError::SegmentOverlap { array: escaped(name), start, free: self.free });
         }
         let end = start.checked_add(raw.stored_len);
         match end.filter(|&end| end <= self.limit) {
             Some(end) => self.free = end,
             None => {
-                return Err(FormatError::SegmentPastEnd { array, start, end, limit: self.limit });
+                return Err(FormatError::SegmentPastEnd {
+                    array: escaped(name),
+                    start,
+                    end,
+                    limit: self.limit,
+                });
             }
         }
         Ok(())
@@ -494,7 +500,7 @@ impl<'a> Reader<'a> {
         let range = take(id, "blocks", &mut self.used.blocks, raw.block_start.into(), count)?;
         let expected = raw.raw_len.div_ceil(BLOCK as u64);
         if count != expected {
-            let (array, raw_len) = (array.to_owned(), raw.raw_len);
+            let (array, raw_len) = (escaped(array), raw.raw_len);
             return Err(FormatError::BlockCount { array, raw_len, expected, found: count });
         }
         let blocks = self.blocks.get(range.clone()).ok_or(FormatError::PoolLength {
@@ -514,16 +520,16 @@ impl<'a> Reader<'a> {
             if !fits {
                 let expected =
                     if storage == Storage::Raw { decoded.to_string() } else { format!("1 to {decoded}") };
-                let (array, found) = (array.to_owned(), block.stored_len);
+                let (array, found) = (escaped(array), block.stored_len);
                 return Err(FormatError::BlockLength { array, block: i, expected, found });
             }
             if stored == decoded && block.stored_crc != block.crc {
-                return Err(FormatError::BlockChecksums { array: array.to_owned(), block: i });
+                return Err(FormatError::BlockChecksums { array: escaped(array), block: i });
             }
             sum += stored;
         }
         if sum != raw.stored_len {
-            let array = array.to_owned();
+            let array = escaped(array);
             return Err(FormatError::StoredLength { array, expected: sum, found: raw.stored_len });
         }
         Ok(range)
@@ -556,7 +562,7 @@ fn code<T: Copy, const N: usize>(
     let value = known.iter().find(|(code, _)| *code == found);
     let (array, found) = (array, u64::from(found));
     value.map(|(_, value)| *value).ok_or_else(|| FormatError::Code {
-        array: array.to_owned(),
+        array: escaped(array),
         field,
         expected,
         found,
@@ -567,7 +573,7 @@ fn check_ndim(array: &str, field: &'static str, ndim: u8) -> Result<(), FormatEr
     if usize::from(ndim) <= MAX_NDIM {
         return Ok(());
     }
-    Err(FormatError::Code { array: array.to_owned(), field, expected: "at most 64", found: ndim.into() })
+    Err(FormatError::Code { array: escaped(array), field, expected: "at most 64", found: ndim.into() })
 }
 
 fn check_length(array: &str, info: &ArrayInfo, raw_len: u64) -> Result<(), FormatError> {
@@ -576,7 +582,7 @@ fn check_length(array: &str, info: &ArrayInfo, raw_len: u64) -> Result<(), Forma
         return Ok(());
     }
     Err(FormatError::ShapeLength {
-        array: array.to_owned(),
+        array: escaped(array),
         shape: info.shape.clone(),
         itemsize: info.dtype.itemsize(),
         expected,
@@ -600,7 +606,7 @@ struct PlainCode {
 impl PlainCode {
     fn read(&self, array: &str) -> Result<Plain, FormatError> {
         let big_endian = code(array, "flags", "0 or 1", self.flags, [(0, false), (BIG_ENDIAN, true)])?;
-        let invalid = |source| FormatError::Dtype { array: array.to_owned(), source };
+        let invalid = |source| FormatError::Dtype { array: escaped(array), source };
         let kind = Kind::from_letter(self.kind, self.unit);
         let kind = kind.ok_or_else(|| invalid(DtypeError::Kind(self.kind.into())))?;
         if kind.unit() != self.unit {

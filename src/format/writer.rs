@@ -10,7 +10,8 @@ use std::io::{self, Read, Seek, SeekFrom, Write};
 use rayon::prelude::*;
 use rayon::{ThreadPool, ThreadPoolBuilder};
 
-use crate::format::codec::{Codec, zstd};
+use crate::format::codec::Codec;
+use crate::format::codec::zstd::Encoder;
 use crate::format::digest::{ContentHasher, Digest};
 use crate::format::dtype::DtypeError;
 use crate::format::header::{INCOMPAT_ZSTD, PROLOGUE_LEN, Part, Prologue, VERSION, lay_out};
@@ -225,12 +226,17 @@ impl<W: Write + Seek> Writer<W> {
                 input.fill(&mut batch[filled])?;
                 filled += 1;
             }
-            let encode = |block: &Vec<u8>| (crc32fast::hash(block), zstd::encode_block(block, level));
+            let encode =
+                |encoder: &mut Encoder, block: &Vec<u8>| (crc32fast::hash(block), encoder.encode(block));
+            let encoder = || Encoder::new(level);
             let encoded: Vec<_> = match &self.threads {
                 Some(threads) if filled > 1 => {
-                    threads.install(|| batch[..filled].par_iter().map(encode).collect())
+                    threads.install(|| batch[..filled].par_iter().map_init(encoder, encode).collect())
                 }
-                _ => batch[..filled].iter().map(encode).collect(),
+                _ => {
+                    let mut encoder = encoder();
+                    batch[..filled].iter().map(|block| encode(&mut encoder, block)).collect()
+                }
             };
             for (block, (crc, frame)) in batch.iter().zip(encoded) {
                 let frame =

@@ -82,12 +82,19 @@ impl<D: AsRef<[u8]>> Model<D> {
         self.check_crc(place, "decoded", place.block.crc, buf)
     }
 
-    /// Compares a block with its checksums. `scratch` is used if it has to be decoded.
-    pub(crate) fn check(&self, place: &Place<'_>, scratch: &mut Vec<u8>) -> Result<(), Damage> {
+    /// The decoded bytes of a block, compared with its checksums. `scratch` is used if it has to be decoded.
+    pub(crate) fn checked<'a>(
+        &'a self,
+        place: &Place<'_>,
+        scratch: &'a mut Vec<u8>,
+    ) -> Result<&'a [u8], Damage> {
         if place.is_encoded() {
-            return self.decode(place, scratch);
+            self.decode(place, scratch)?;
+            return Ok(scratch);
         }
-        self.check_crc(place, "stored", place.block.crc, self.bytes(place.range()))
+        let stored = self.bytes(place.range());
+        self.check_crc(place, "stored", place.block.crc, stored)?;
+        Ok(stored)
     }
 
     fn check_crc(&self, place: &Place<'_>, what: &str, expected: u32, bytes: &[u8]) -> Result<(), Damage> {

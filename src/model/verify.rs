@@ -148,7 +148,7 @@ impl<D: AsRef<[u8]> + Sync> Model<D> {
         let done = AtomicU64::new(0);
         let found: Mutex<Option<(Damage, u64)>> = Mutex::new(None);
         let check = |scratch: &mut Vec<u8>, place: &Place<'_>| {
-            if let Err(damage) = self.check(place, scratch) {
+            if let Err(damage) = self.checked(place, scratch) {
                 note(&found, damage);
             }
             let len = u64::from(place.block.stored_len);
@@ -201,8 +201,7 @@ impl<D: AsRef<[u8]> + Sync> Model<D> {
     fn hash_array(&self, segment: &Segment, scratch: &mut Vec<u8>) -> Result<Digest, Damage> {
         let mut hasher = blake3::Hasher::new();
         for place in self.places(segment) {
-            self.decode(&place, scratch)?;
-            hasher.update(scratch);
+            hasher.update(self.checked(&place, scratch)?);
         }
         Ok(Digest(*hasher.finalize().as_bytes()))
     }

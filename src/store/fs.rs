@@ -149,8 +149,9 @@ fn failed(step: &'static str, path: &Path) -> impl FnOnce(io::Error) -> StepErro
     move |source| StepError::Io { step, path: path.to_owned(), source }
 }
 
-/// Writes a file and gives it its name when it is whole and on disk. On any error nothing is left of it, and the
-/// path holds what it held before.
+/// Writes a file and gives it its name when it is whole and on disk. On an error nothing is left of it, and the
+/// path holds what it held before. Only if the last step fails, the sync of the directory, is the new file in
+/// place, whole, without a promise that it will be after a power cut.
 ///
 /// # Errors
 ///

@@ -3,10 +3,20 @@
 
 use std::io;
 
-/// Compresses one block; `None` if that does not make it smaller.
-pub(crate) fn encode_block(block: &[u8], level: i32) -> io::Result<Option<Vec<u8>>> {
-    let frame = zstd::bulk::compress(block, level)?;
-    Ok((frame.len() < block.len()).then_some(frame))
+/// Compresses blocks, each by itself.
+pub(crate) struct Encoder(io::Result<zstd::bulk::Compressor<'static>>);
+
+impl Encoder {
+    pub(crate) fn new(level: i32) -> Self {
+        Encoder(zstd::bulk::Compressor::new(level))
+    }
+
+    /// Compresses one block; `None` if that does not make it smaller.
+    pub(crate) fn encode(&mut self, block: &[u8]) -> io::Result<Option<Vec<u8>>> {
+        let compressor = self.0.as_mut().map_err(|error| io::Error::from(error.kind()))?;
+        let frame = compressor.compress(block)?;
+        Ok((frame.len() < block.len()).then_some(frame))
+    }
 }
 
 /// Decompresses one block into `decoded`, which it must fill exactly.
