@@ -4,7 +4,7 @@ use onecopy::{AlignedBytes, Model, VerifyOptions};
 
 /// Reads `data` as it is, and once more with checksums and file length made to fit, so that what lies behind them
 /// is reached.
-pub fn read_all(data: &[u8]) {
+pub(crate) fn read_all(data: &[u8]) {
     read(data);
     let mut resealed = data.to_vec();
     if reseal(&mut resealed).is_some() {

@@ -99,7 +99,9 @@ fn a_refused_step_leaves_the_old_file_or_the_new_one_and_nothing_else() {
         let expected: &[u8] = if step == STEPS - 1 { b"new content" } else { b"old" };
         assert_eq!(expected, fs::read(&path).unwrap(), "step {step}");
         assert_eq!(["m.onecopy"], names(&dir)[..], "step {step}");
-        let PublishError::Step(StepError::Io { path: named, .. }) = result.unwrap_err() else { panic!() };
+        let PublishError::Step(StepError::Io { path: named, .. }) = result.unwrap_err() else {
+            panic!("step {step} is not named");
+        };
         assert!(named.starts_with(dir.path()), "step {step} names {}", named.display());
     }
 }
@@ -116,7 +118,7 @@ fn a_process_that_dies_at_any_step_leaves_the_old_file_or_the_new_one_whole() {
             assert_eq!(expected, content, "step {step}");
             let left = names(&dir).into_iter().filter(|name| name != "m.onecopy");
             left.for_each(|name| {
-                assert!(name.starts_with(".m.onecopy.") && name.ends_with(".tmp"), "{name}")
+                assert!(name.starts_with(".m.onecopy.") && name.ends_with(".tmp"), "{name}");
             });
         }
     }
