@@ -24,7 +24,7 @@ impl Run<'_> {
         };
         let values = self.decision(op.estimator(), n_features, coef, intercept, x)?;
         let shape = if flat { vec![x.n_rows()] } else { vec![x.n_rows(), n_outputs as usize] };
-        Ok(Output::one(OutputArray::f64(shape, values)))
+        Ok(Output::one(OutputArray::f64(&shape, values)))
     }
 
     /// Any method of a logistic regression.
@@ -43,7 +43,7 @@ impl Run<'_> {
         match method {
             Method::DecisionFunction => {
                 let shape = if k == 1 { vec![n] } else { vec![n, k] };
-                return Ok(Output::one(OutputArray::f64(shape, values)));
+                return Ok(Output::one(OutputArray::f64(&shape, values)));
             }
             Method::Predict => return self.linear_labels(classes, &values, k),
             _ => {}
@@ -53,7 +53,7 @@ impl Run<'_> {
             values.iter_mut().for_each(|p| *p = p.ln());
         }
         let shape = vec![n, values.len() / n];
-        Ok(Output::one(OutputArray::f64(shape, values)))
+        Ok(Output::one(OutputArray::f64(&shape, values)))
     }
 
     fn linear_labels(self, classes: ArrayId, values: &[f64], k: usize) -> Result<Output, PredictError> {
@@ -61,7 +61,7 @@ impl Run<'_> {
         let index = |row: &[f64]| if k == 1 { usize::from(row[0] > 0.0) } else { rows::argmax(row) };
         let picks = values.chunks_exact(k).map(|row| (0, index(row)));
         let shape = vec![values.len() / k];
-        Ok(Output::one(OutputArray::labels(shape, labels.0, picks, &[labels.1])))
+        Ok(Output::one(OutputArray::labels(&shape, labels.0, picks, &[labels.1])))
     }
 
     /// `x @ coef.T + intercept` as rows of one value per row of `coef`.

@@ -36,21 +36,21 @@ impl Output {
 }
 
 impl OutputArray {
-    pub(super) fn f32(shape: Vec<usize>, data: Vec<f32>) -> Self {
-        OutputArray { info: info(Dtype::F32, &shape), data: Data::F32(data) }
+    pub(super) fn f32(shape: &[usize], data: Vec<f32>) -> Self {
+        OutputArray { info: info(Dtype::F32, shape), data: Data::F32(data) }
     }
 
-    pub(super) fn f64(shape: Vec<usize>, data: Vec<f64>) -> Self {
-        OutputArray { info: info(Dtype::F64, &shape), data: Data::F64(data) }
+    pub(super) fn f64(shape: &[usize], data: Vec<f64>) -> Self {
+        OutputArray { info: info(Dtype::F64, shape), data: Data::F64(data) }
     }
 
-    pub(super) fn i64(shape: Vec<usize>, data: Vec<i64>) -> Self {
-        OutputArray { info: info(Dtype::I64, &shape), data: Data::I64(data) }
+    pub(super) fn i64(shape: &[usize], data: Vec<i64>) -> Self {
+        OutputArray { info: info(Dtype::I64, shape), data: Data::I64(data) }
     }
 
     /// `labels[index]` for every index.
     pub(super) fn labels(
-        shape: Vec<usize>,
+        shape: &[usize],
         dtype: Dtype,
         picks: impl ExactSizeIterator<Item = (usize, usize)>,
         labels: &[&[u8]],
@@ -62,7 +62,7 @@ impl OutputArray {
         for ((output, index), to) in picks.zip(bytes.chunks_exact_mut(itemsize)) {
             to.copy_from_slice(&labels[output][index * itemsize..][..itemsize]);
         }
-        OutputArray { info: info(dtype, &shape), data: Data::Bytes(words, len) }
+        OutputArray { info: info(dtype, shape), data: Data::Bytes(words, len) }
     }
 
     /// The array of these bytes, whose number is what `info` calls for.

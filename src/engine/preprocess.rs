@@ -24,10 +24,10 @@ impl Matrix {
     }
 
     pub(super) fn into_output(self) -> Output {
-        let shape = |x: (usize, usize)| vec![x.0, x.1];
+        let shape = |x: (usize, usize)| [x.0, x.1];
         Output::one(match self {
-            Matrix::F32(x) => OutputArray::f32(shape(x.dim()), x.into_raw_vec_and_offset().0),
-            Matrix::F64(x) => OutputArray::f64(shape(x.dim()), x.into_raw_vec_and_offset().0),
+            Matrix::F32(x) => OutputArray::f32(&shape(x.dim()), x.into_raw_vec_and_offset().0),
+            Matrix::F64(x) => OutputArray::f64(&shape(x.dim()), x.into_raw_vec_and_offset().0),
         })
     }
 }
@@ -85,16 +85,16 @@ impl Run<'_> {
                 let mean = mean.map(|id| self.values("mean", id)).transpose()?;
                 let scale = scale.map(|id| self.values("scale", id)).transpose()?;
                 Ok(match x {
-                    Input::F32(x) => Matrix::F32(standard(x, mean, scale)),
-                    Input::F64(x) => Matrix::F64(standard(x, mean, scale)),
+                    Input::F32(x) => Matrix::F32(standard(&x, mean, scale)),
+                    Input::F64(x) => Matrix::F64(standard(&x, mean, scale)),
                 })
             }
             Op::MinMaxScaler { n_features, scale, min, clip } => {
                 Accepts { estimator, n_features, nan: true, as_f32: false }.check(&x, self.options)?;
                 let (scale, min) = (self.values("scale", scale)?, self.values("min", min)?);
                 Ok(match x {
-                    Input::F32(x) => Matrix::F32(min_max(x, scale, min, clip)),
-                    Input::F64(x) => Matrix::F64(min_max(x, scale, min, clip)),
+                    Input::F32(x) => Matrix::F32(min_max(&x, scale, min, clip)),
+                    Input::F64(x) => Matrix::F64(min_max(&x, scale, min, clip)),
                 })
             }
             _ => {
@@ -104,7 +104,7 @@ impl Run<'_> {
     }
 }
 
-fn standard<T: Scale>(x: ArrayView2<'_, T>, mean: Option<&[f64]>, scale: Option<&[f64]>) -> Array2<T> {
+fn standard<T: Scale>(x: &ArrayView2<'_, T>, mean: Option<&[f64]>, scale: Option<&[f64]>) -> Array2<T> {
     by_column(x, |column, mut value| {
         if let Some(mean) = mean {
             value = value.minus(mean[column]);
@@ -116,14 +116,14 @@ fn standard<T: Scale>(x: ArrayView2<'_, T>, mean: Option<&[f64]>, scale: Option<
     })
 }
 
-fn min_max<T: Scale>(x: ArrayView2<'_, T>, scale: &[f64], min: &[f64], clip: Option<[f64; 2]>) -> Array2<T> {
+fn min_max<T: Scale>(x: &ArrayView2<'_, T>, scale: &[f64], min: &[f64], clip: Option<[f64; 2]>) -> Array2<T> {
     by_column(x, |column, value| {
         let scaled = value.times_plus(scale[column], min[column]);
         clip.map_or(scaled, |bounds| scaled.clip(bounds))
     })
 }
 
-fn by_column<T: Scale>(x: ArrayView2<'_, T>, f: impl Fn(usize, T) -> T) -> Array2<T> {
+fn by_column<T: Scale>(x: &ArrayView2<'_, T>, f: impl Fn(usize, T) -> T) -> Array2<T> {
     let (rows, columns) = x.dim();
     let mut out = Vec::with_capacity(rows * columns);
     for row in x.rows() {

@@ -23,7 +23,7 @@ fn grow(splits: &[(u32, usize, f64, bool)], width: usize) -> FakeTree {
         nodes.extend([FakeNode { samples: i64::from(pick % 5), ..LEAF }, LEAF]);
     }
     let value = |node: usize, i: usize| {
-        ((node * 7 + i * 3) % 11) as f64 / 11.0 - if node % 3 == 0 { 0.0 } else { 0.3 }
+        ((node * 7 + i * 3) % 11) as f64 / 11.0 - if node.is_multiple_of(3) { 0.0 } else { 0.3 }
     };
     let values = (0..nodes.len()).map(|node| (0..width).map(|i| value(node, i)).collect()).collect();
     FakeTree { nodes, values }

@@ -21,8 +21,10 @@ impl Keys {
         let mut keys = vec![[0; LANES]; groups * stride];
         let mut nan = vec![false; groups];
         for (group, (keys, nan)) in keys.chunks_exact_mut(stride).zip(&mut nan).enumerate() {
-            for lane in 0..LANES.min(n_rows - group * LANES) {
-                rows::for_each(x, first_row + group * LANES + lane, |feature, value| {
+            let first = group * LANES;
+            for row in first..n_rows.min(first + LANES) {
+                let lane = row - first;
+                rows::for_each(x, first_row + row, |feature, value| {
                     let key = row_key(value.f32());
                     keys[feature][lane] = key;
                     *nan |= key == NAN_KEY;

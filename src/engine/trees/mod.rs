@@ -100,7 +100,7 @@ impl<N: Node> Forest<'_, N> {
         let outputs = trees.n_outputs as usize;
         if trees.classes.is_empty() {
             let shape = if outputs == 1 { vec![n] } else { vec![n, outputs] };
-            return Ok(Output::one(OutputArray::f64(shape, scores)));
+            return Ok(Output::one(OutputArray::f64(&shape, scores)));
         }
         let labels = trees.classes.iter().map(|&id| self.run.labels(id)).collect::<Result<Vec<_>, _>>()?;
         if method == Method::Predict {
@@ -120,7 +120,7 @@ impl<N: Node> Forest<'_, N> {
         let picks = picks.map(pick);
         let bytes: Vec<&[u8]> = labels.iter().map(|(_, bytes)| *bytes).collect();
         let shape = if outputs == 1 { vec![n] } else { vec![n, outputs] };
-        Output::one(OutputArray::labels(shape, labels[0].0.clone(), picks, &bytes))
+        Output::one(OutputArray::labels(&shape, labels[0].0.clone(), picks, &bytes))
     }
 
     /// One array per output, without the columns of classes that only other outputs have.
@@ -131,12 +131,12 @@ impl<N: Node> Forest<'_, N> {
         if let [all] = *n_classes
             && all == self.width
         {
-            return Output::one(OutputArray::f64(vec![n, all], scores));
+            return Output::one(OutputArray::f64(&[n, all], scores));
         }
         let max_classes = self.width / n_classes.len();
         let output = |(output, &n_classes): (usize, &usize)| {
             let rows = scores.chunks_exact(self.width).map(|row| &row[output * max_classes..][..n_classes]);
-            OutputArray::f64(vec![n, n_classes], rows.flatten().copied().collect())
+            OutputArray::f64(&[n, n_classes], rows.flatten().copied().collect())
         };
         Output { arrays: n_classes.iter().enumerate().map(output).collect() }
     }
@@ -150,7 +150,7 @@ impl<N: Node> Forest<'_, N> {
             out[row * n_trees + tree] = i64::from(origin[at]);
         });
         let shape = if trees.average { vec![x.nrows(), n_trees] } else { vec![x.nrows()] };
-        Ok(Output::one(OutputArray::i64(shape, out)))
+        Ok(Output::one(OutputArray::i64(&shape, out)))
     }
 
     /// Rows of `width` values: of the leaf, or the mean over trees.

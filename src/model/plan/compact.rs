@@ -19,11 +19,11 @@
 #![forbid(unsafe_code)]
 
 /// The key of NaN in a row; above the key of every number.
-pub const NAN_KEY: u32 = u32::MAX;
+pub(crate) const NAN_KEY: u32 = u32::MAX;
 
 /// The key of one input value: `a < b` exactly if `row_key(a) < row_key(b)`, and -0.0 equals 0.0.
 #[inline(always)]
-pub fn row_key(value: f32) -> u32 {
+pub(crate) fn row_key(value: f32) -> u32 {
     if value.is_nan() {
         return NAN_KEY;
     }
@@ -35,7 +35,7 @@ pub fn row_key(value: f32) -> u32 {
 /// The key of a threshold: `f64::from(x) <= threshold` exactly if `row_key(x) <= threshold_key(threshold)`.
 ///
 /// It is the key of the largest `f32` that is not above the threshold. NaN, which no value is below, gets 0.
-pub fn threshold_key(threshold: f64) -> u32 {
+pub(crate) fn threshold_key(threshold: f64) -> u32 {
     if threshold.is_nan() {
         return 0;
     }
@@ -45,7 +45,7 @@ pub fn threshold_key(threshold: f64) -> u32 {
 
 /// Where the fields of a node lie, for a number of features.
 #[derive(Clone, Copy, Debug)]
-pub struct Packing {
+pub(crate) struct Packing {
     n_features: u32,
     feature_mask: u64,
     distance_shift: u32,
@@ -53,24 +53,24 @@ pub struct Packing {
 
 impl Packing {
     /// Nodes over features `0..n_features`.
-    pub fn new(n_features: u32) -> Self {
+    pub(crate) fn new(n_features: u32) -> Self {
         let bits = (u32::BITS - n_features.leading_zeros()).max(1);
         Packing { n_features, feature_mask: (1 << bits) - 1, distance_shift: 32 + bits }
     }
 
     /// Whether trees of up to `n_nodes` nodes need wide nodes.
-    pub fn needs_wide(&self, n_nodes: u64) -> bool {
+    pub(crate) fn needs_wide(&self, n_nodes: u64) -> bool {
         self.distance_shift >= 64 || n_nodes >= 1 << (64 - self.distance_shift)
     }
 
     /// The feature number of leaves.
-    pub fn leaf_feature(&self) -> u32 {
+    pub(crate) fn leaf_feature(&self) -> u32 {
         self.n_features
     }
 }
 
 /// A node word. Distances of narrow nodes must fit, as [`Packing::needs_wide`] says.
-pub trait Node: bytemuck::Pod + Send + Sync {
+pub(crate) trait Node: bytemuck::Pod + Send + Sync {
     /// A node with the given fields.
     fn pack(packing: Packing, low: u32, feature: u32, distance: u64) -> Self;
     /// Threshold key, or leaf id.

@@ -234,7 +234,7 @@ impl Op {
 }
 
 /// The arrays of a plan, in memory or mapped.
-pub trait PlanArrays: Sync {
+pub(crate) trait PlanArrays: Sync {
     /// What array `id` is; `None` if there is no such array.
     fn plan_array_info(&self, id: ArrayId) -> Option<ArrayInfo>;
     /// The bytes of array `id`; `None` if it is not there, or stored compressed.

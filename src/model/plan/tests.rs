@@ -1,1 +1,157 @@
+use super::validate::validate;
+use super::*;
+use crate::format::Order;
+use crate::format::dtype::Dtype;
+use crate::model::array::tests::Memory;
 
+fn array(dtype: Dtype, shape: &[u64], bytes: Vec<u8>) -> (ArrayInfo, Vec<u8>) {
+    (ArrayInfo { dtype, shape: shape.to_vec(), order: Order::C }, bytes)
+}
+
+fn words(values: &[u64]) -> Vec<u8> {
+    values.iter().flat_map(|value| value.to_le_bytes()).collect()
+}
+
+/// One split on feature 0 of 2, two leaves; arrays: nodes, roots, leaves, origin.
+fn stump() -> (Trees, Memory) {
+    let packing = compact::Packing::new(2);
+    let node = |low, feature, distance| <u64 as compact::Node>::pack(packing, low, feature, distance);
+    let nodes = words(&[node(compact::threshold_key(0.5), 0, 1), node(0, 2, 0), node(1, 2, 0)]);
+    let arrays = Memory::new(vec![
+        array(Dtype::U64, &[3], nodes),
+        array(Dtype::U64, &[2], words(&[0, 3])),
+        array(Dtype::F64, &[2, 1], vec![0; 16]),
+        array(Dtype::U32, &[3], vec![0; 12]),
+    ]);
+    let layout = TreeLayout::Compact {
+        nodes: ArrayId(0),
+        wide: false,
+        roots: ArrayId(1),
+        leaves: ArrayId(2),
+        missing: None,
+        origin: ArrayId(3),
+    };
+    let trees = Trees {
+        estimator: "DecisionTreeRegressor".to_owned(),
+        n_features: 2,
+        n_trees: 1,
+        n_outputs: 1,
+        max_classes: 1,
+        classes: vec![],
+        nan_allowed: true,
+        average: false,
+        layout,
+    };
+    (trees, arrays)
+}
+
+fn check(trees: Trees, arrays: &Memory) -> String {
+    match validate(&Plan::Native { ops: vec![Op::Trees(trees)] }, arrays) {
+        Ok(()) => "fine".to_owned(),
+        Err(error) => error.to_string(),
+    }
+}
+
+fn scaler(n_features: u32) -> Op {
+    Op::StandardScaler { n_features, mean: None, scale: None }
+}
+
+#[test]
+fn a_plan_comes_back_from_its_json() {
+    let clip = Some([f64::MIN, 0.1 + 0.2]);
+    let min_max = Op::MinMaxScaler { n_features: 2, scale: ArrayId(0), min: ArrayId(1), clip };
+    let ops = vec![scaler(2), min_max, Op::Trees(stump().0), Op::Pipeline { steps: vec![0, 1, 2] }];
+    let plan = Plan::Native { ops };
+    assert_eq!(plan, Plan::decode(&plan.encode()).unwrap());
+    let plan = Plan::Uncovered { what: "dict".to_owned(), why: "no estimator".to_owned() };
+    assert_eq!(plan, Plan::decode(&plan.encode()).unwrap());
+}
+
+#[test]
+fn a_pipeline_refers_only_to_earlier_steps_that_transform() {
+    let decode = |steps: Vec<u32>| {
+        let ops = vec![scaler(2), Op::Trees(stump().0), Op::Pipeline { steps }];
+        Plan::decode(&Plan::Native { ops }.encode()).map(|_| ()).map_err(|error| error.to_string())
+    };
+    assert_eq!(Ok(()), decode(vec![0, 1]));
+    for steps in [vec![], vec![1, 0], vec![0, 2], vec![2], vec![0, u32::MAX], vec![1, 1]] {
+        assert!(decode(steps.clone()).unwrap_err().contains("operation 2"), "{steps:?}");
+    }
+}
+
+#[test]
+fn unknown_fields_operations_and_too_many_bytes_are_refused() {
+    for json in [
+        r#"{"plan":"native","ops":[]}"#,
+        r#"{"plan":"native","ops":[{"op":"svm"}]}"#,
+        r#"{"plan":"native","ops":[{"op":"standard_scaler","n_features":1,"more":1}]}"#,
+        r#"{"plan":"native","ops":[{"op":"standard_scaler","n_features":-1}]}"#,
+        r#"{"plan":"other"}"#,
+        "[[[[",
+        "",
+    ] {
+        assert!(Plan::decode(json.as_bytes()).is_err(), "{json}");
+    }
+    assert!(matches!(Plan::decode(&vec![b' '; MAX_BYTES + 1]), Err(PlanError::TooLarge { .. })));
+}
+
+#[test]
+fn steps_of_a_pipeline_have_the_same_columns() {
+    let ops = vec![scaler(3), Op::Trees(stump().0), Op::Pipeline { steps: vec![0, 1] }];
+    let error = validate(&Plan::Native { ops }, &stump().1).unwrap_err();
+    assert_eq!(
+        "operation 2 of the plan: `n_features` is 2, expected 3; convert the model again",
+        error.to_string()
+    );
+}
+
+#[test]
+fn arrays_of_another_dtype_shape_or_number_are_refused() {
+    let (trees, arrays) = stump();
+    assert_eq!("fine", check(trees.clone(), &arrays));
+    for id in 0..4 {
+        let mut other = stump().1;
+        other.arrays[id].0.dtype = Dtype::I16;
+        assert!(check(trees.clone(), &other).contains("found C-order <i2"), "{id}");
+        let mut other = stump().1;
+        other.arrays[id].0.shape[0] += 1;
+        assert_ne!("fine", check(trees.clone(), &other), "{id}");
+        let mut other = stump().1;
+        other.arrays.truncate(id);
+        assert_ne!("fine", check(trees.clone(), &other), "{id}");
+    }
+    assert!(check(Trees { n_outputs: 2, ..trees.clone() }, &arrays).contains("`leaves` should be"));
+    assert!(check(Trees { n_trees: 2, ..trees.clone() }, &arrays).contains("`n_trees` is 2, expected 1"));
+    assert!(check(Trees { n_features: 0, ..trees.clone() }, &arrays).contains("`n_features` is 0"));
+    assert!(check(Trees { max_classes: u32::MAX, ..trees }, &arrays).contains("`max_classes`"));
+}
+
+#[test]
+fn nodes_that_lead_out_of_their_tree_are_refused() {
+    let packing = compact::Packing::new(2);
+    let with = |at: usize, low, feature, distance| {
+        let (trees, mut arrays) = stump();
+        let word = <u64 as compact::Node>::pack(packing, low, feature, distance);
+        arrays.arrays[0].1[at * 8..at * 8 + 8].copy_from_slice(&word.to_le_bytes());
+        check(trees, &arrays)
+    };
+    assert_eq!("fine", with(0, 9, 1, 1));
+    assert!(with(0, 9, 1, 2).contains("node 0 of tree 0 has children outside of its tree"));
+    assert!(with(2, 9, 1, 1).contains("node 2 of tree 0 has children outside of its tree"));
+    assert!(with(0, 9, 2, 1).contains("node 0 of tree 0 reads a feature that the input does not have"));
+    assert!(with(0, 9, 3, 1).contains("node 0 of tree 0 reads a feature"));
+    assert!(with(1, 2, 2, 0).contains("node 1 of tree 0 is a leaf whose value is not in the table"));
+    assert!(with(1, 0, 1, 0).contains("node 1 of tree 0 is a leaf that reads a feature"));
+}
+
+#[test]
+fn roots_that_go_backwards_or_beyond_are_refused() {
+    for roots in [[1, 3], [0, 0], [0, 4], [3, 3], [0, u64::MAX]] {
+        let (trees, mut arrays) = stump();
+        arrays.arrays[1].1 = words(&roots);
+        assert_ne!("fine", check(trees, &arrays), "{roots:?}");
+    }
+    let (trees, mut arrays) = stump();
+    arrays.arrays[1] = array(Dtype::U64, &[4], words(&[0, 2, 1, 3]));
+    assert_ne!("fine", check(Trees { n_trees: 3, average: true, ..trees }, &arrays));
+}

@@ -16,7 +16,7 @@ const MAX_COLUMNS: u32 = 1 << 24;
 /// # Errors
 ///
 /// The first thing found wrong.
-pub fn validate(plan: &Plan, arrays: &dyn PlanArrays) -> Result<(), PlanError> {
+pub(crate) fn validate(plan: &Plan, arrays: &dyn PlanArrays) -> Result<(), PlanError> {
     let Plan::Native { ops } = plan else { return Ok(()) };
     check_order(ops)?;
     for (op, operation) in ops.iter().enumerate() {
@@ -94,9 +94,20 @@ impl<'a> Check<'a> {
             let expected = format!("C-order {} {shape:?}", T::dtype());
             return Err(self.unlike(parameter, expected, &info));
         }
+        bytemuck::try_cast_slice(self.bytes(parameter, id, &info)?)
+            .map_err(|_| PlanError::Misaligned { op: self.op, parameter })
+    }
+
+    /// As many bytes as `info` calls for.
+    fn bytes(&self, parameter: &'static str, id: ArrayId, info: &ArrayInfo) -> Result<&'a [u8], PlanError> {
         let bytes =
             self.arrays.plan_array_bytes(id).ok_or(PlanError::Compressed { op: self.op, parameter })?;
-        bytemuck::try_cast_slice(bytes).map_err(|_| PlanError::Misaligned { op: self.op, parameter })
+        let itemsize = u64::from(info.dtype.itemsize());
+        let expected = info.shape.iter().try_fold(itemsize, |bytes, &len| bytes.checked_mul(len));
+        if expected == Some(bytes.len() as u64) {
+            return Ok(bytes);
+        }
+        Err(self.unlike(parameter, format!("{} bytes for its shape", bytes.len()), info))
     }
 
     fn info(&self, parameter: &'static str, id: ArrayId) -> Result<ArrayInfo, PlanError> {
@@ -125,9 +136,7 @@ impl<'a> Check<'a> {
             [n_classes] if plain && n_classes > 0 => n_classes,
             _ => return Err(self.unlike("classes", "little-endian labels [n_classes]".to_owned(), &info)),
         };
-        if self.arrays.plan_array_bytes(id).is_none() {
-            return Err(PlanError::Compressed { op: self.op, parameter: "classes" });
-        }
+        self.bytes("classes", id, &info)?;
         Ok((info.dtype, n_classes))
     }
 
