@@ -33,6 +33,26 @@ pub(crate) fn bytes(count: u64) -> String {
     if unit == 0 { format!("{count} bytes") } else { format!("{value:.1} {}", UNITS[unit]) }
 }
 
+/// Reads a size: `123`, `500MB`, `4GiB`.
+pub(crate) fn size(text: &str) -> Result<u64, String> {
+    const UNITS: [(&str, u64); 9] = [
+        ("KiB", 1 << 10),
+        ("MiB", 1 << 20),
+        ("GiB", 1 << 30),
+        ("TiB", 1 << 40),
+        ("kB", 1000),
+        ("MB", 1_000_000),
+        ("GB", 1_000_000_000),
+        ("TB", 1_000_000_000_000),
+        ("", 1),
+    ];
+    let digits = text.trim_end_matches(|c: char| c.is_ascii_alphabetic());
+    let unit = UNITS.iter().find(|(unit, _)| unit.eq_ignore_ascii_case(&text[digits.len()..]));
+    let count = digits.trim().parse::<u64>().ok();
+    let size = unit.zip(count).and_then(|((_, unit), count)| count.checked_mul(*unit));
+    size.ok_or_else(|| "expected a size such as 4GiB, 500MB or a number of bytes".to_owned())
+}
+
 /// `17 us`, `3.4 ms`, `2.10 s`.
 pub(crate) fn time(duration: Duration) -> String {
     let seconds = duration.as_secs_f64();
@@ -69,6 +89,14 @@ mod tests {
     fn an_error_is_one_line_whatever_a_file_brought_into_it() {
         let error = anyhow::anyhow!("array `a\nb\u{1b}[31m` is damaged").context("cannot read `x`");
         assert_eq!("cannot read `x`: array `a\\nb\\u{1b}[31m` is damaged", chain(&error));
+    }
+
+    #[test]
+    fn sizes_are_read_with_either_kind_of_unit() {
+        assert_eq!(Ok(4 << 30), size("4GiB"));
+        assert_eq!(Ok(500_000_000), size("500 MB"));
+        assert_eq!(Ok(17), size("17"));
+        assert!(size("4 lightyears").is_err() && size("GB").is_err() && size("99999999999TB").is_err());
     }
 
     #[test]

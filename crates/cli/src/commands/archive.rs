@@ -36,9 +36,9 @@ pub(crate) struct Archive {
 
 impl Archive {
     pub(crate) fn run(self) -> Result<()> {
-        paths::regular_file(&self.src)?;
+        let source_bytes = paths::regular_file(&self.src)?.len();
         let output = paths::destination(self.output, paths::archived_name(&self.src), &self.src)?;
-        let bar = Bar::new();
+        let bar = Bar::new(source_bytes);
         let options = ArchiveOptions { level: self.level };
         let report = onecopy::archive(&self.src, &output, &options, &|progress| bar.follow(progress))?;
         drop(bar);

@@ -2,7 +2,10 @@
 #![forbid(unsafe_code)]
 
 mod archive;
+mod bench;
+mod convert;
 mod idle;
+mod inspect;
 mod pool;
 mod predict;
 mod restore;
@@ -14,11 +17,14 @@ use clap::Subcommand;
 /// What to do.
 #[derive(Subcommand)]
 pub(crate) enum Command {
+    Convert(convert::Convert),
+    Inspect(inspect::Inspect),
     Verify(verify::Verify),
     Predict(predict::Predict),
     Pool(pool::Pool),
     Archive(archive::Archive),
     Restore(restore::Restore),
+    Bench(bench::Bench),
     #[command(hide = true)]
     Idle(idle::Idle),
 }
@@ -27,11 +33,14 @@ impl Command {
     /// Does it.
     pub(crate) fn run(self) -> Result<()> {
         match self {
+            Command::Convert(command) => command.run(),
+            Command::Inspect(command) => command.run(),
             Command::Verify(command) => command.run(),
             Command::Predict(command) => command.run(),
             Command::Pool(command) => command.run(),
             Command::Archive(command) => command.run(),
             Command::Restore(command) => command.run(),
+            Command::Bench(command) => command.run(),
             Command::Idle(idle) => idle.run(),
         }
     }

@@ -111,7 +111,7 @@ impl Question {
 
 /// The names of the model's features, if it was trained with names.
 fn feature_names(model: &Model<Mapping>) -> Option<Vec<String>> {
-    let names = model.metadata().get("feature_names")?.as_array()?;
+    let names = model.metadata().pointer("/model/feature_names_in")?.as_array()?;
     names.iter().map(|name| name.as_str().map(str::to_owned)).collect()
 }
 

@@ -28,9 +28,9 @@ pub(crate) struct Restore {
 
 impl Restore {
     pub(crate) fn run(self) -> Result<()> {
-        paths::regular_file(&self.src)?;
+        let source_bytes = paths::regular_file(&self.src)?.len();
         let output = paths::destination(self.output, paths::restored_name(&self.src), &self.src)?;
-        let bar = Bar::new();
+        let bar = Bar::new(source_bytes);
         let report = onecopy::restore(&self.src, &output, &|progress| bar.follow(progress))?;
         drop(bar);
         print_rewrite(&report, &output, self.json)

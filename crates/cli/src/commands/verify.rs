@@ -44,8 +44,8 @@ struct Report {
 
 impl Verify {
     pub(crate) fn run(self) -> Result<()> {
-        paths::regular_file(&self.file)?;
-        let bar = Bar::new();
+        let len_bytes = paths::regular_file(&self.file)?.len();
+        let bar = Bar::new(len_bytes);
         let start = Instant::now();
         let options = VerifyOptions { digests: self.digest };
         let found = onecopy::verify(&self.file, options, &|progress| bar.follow(progress))?;
