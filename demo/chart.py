@@ -5,7 +5,7 @@ from html import escape
 from pathlib import Path
 
 ROW, BAR = 40, 22
-LEFT, PANEL, GAP, TOP = 190, 250, 34, 108
+LEFT, PANEL, GAP, TOP = 190, 250, 34, 120
 INK, SOFT, LINE = "#1f2933", "#616e7c", "#e4e7eb"
 PLAIN, STRONG = "#9fb3c8", "#0f7b6c"
 FONT = "font-family=\"system-ui, -apple-system, 'Segoe UI', 'DejaVu Sans', sans-serif\""

@@ -3,6 +3,7 @@
 //! ```text
 //! cargo run --release --example archive_and_restore /tmp/some-directory
 //! ```
+#![allow(clippy::print_stdout)]
 
 use std::error::Error;
 use std::path::PathBuf;

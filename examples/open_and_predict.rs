@@ -4,6 +4,7 @@
 //! onecopy convert forest.joblib
 //! cargo run --example open_and_predict forest.onecopy
 //! ```
+#![allow(clippy::print_stdout)]
 
 use std::error::Error;
 use std::time::Instant;

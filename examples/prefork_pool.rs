@@ -4,6 +4,7 @@
 //! onecopy convert forest.joblib
 //! cargo run --release --example prefork_pool forest.onecopy
 //! ```
+#![allow(clippy::print_stdout)]
 
 use std::error::Error;
 

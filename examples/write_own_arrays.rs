@@ -3,6 +3,7 @@
 //! ```text
 //! cargo run --example write_own_arrays /tmp/embedding.onecopy
 //! ```
+#![allow(clippy::print_stdout)]
 
 use std::error::Error;
 

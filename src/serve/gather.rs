@@ -29,6 +29,13 @@ pub(super) struct Done {
     pub(super) memory: Option<Memory>,
 }
 
+/// All shares, answered.
+pub(super) struct Gathered {
+    pub(super) done: Vec<Done>,
+    /// Memory of this process.
+    pub(super) parent: Option<Memory>,
+}
+
 /// A forked worker. Dropped in the parent, it is killed and reaped.
 struct Worker {
     pid: Pid,
@@ -46,7 +53,7 @@ pub(super) fn gather(
     work: &Work<'_>,
     max_attempts: u32,
     observer: &mut dyn FnMut(PoolEvent),
-) -> Result<Vec<Done>, PoolError> {
+) -> Result<Gathered, PoolError> {
     let mut workers = Vec::with_capacity(shares.len());
     for (index, share) in shares.iter().enumerate() {
         workers.push(start(index, share, work, 1, observer)?);
@@ -70,9 +77,10 @@ pub(super) fn gather(
             workers[index] = start(index, &shares[index], work, attempt + 1, observer)?;
         }
     }
-    let done = workers.iter_mut().zip(shares).map(|(worker, share)| worker.done(share)).collect();
+    let done = workers.iter_mut().zip(shares).map(|(worker, share)| worker.done(share));
+    let gathered = Gathered { done: done.collect::<Result<_, _>>()?, parent: Memory::of_self().ok() };
     workers.iter_mut().for_each(Worker::let_go);
-    done
+    Ok(gathered)
 }
 
 fn start(

@@ -10,7 +10,7 @@ use crate::engine::{Input, Method, Output, OutputArray, PredictError, RunOptions
 use crate::format::ArrayInfo;
 use crate::model::Model;
 use crate::model::verify::VerifyOptions;
-use crate::serve::gather::{Done, gather};
+use crate::serve::gather::{Done, Gathered, gather};
 use crate::serve::memory::Memory;
 use crate::serve::worker::Answer;
 use crate::serve::{PoolError, PoolEvent};
@@ -104,8 +104,7 @@ pub fn predict<'x, D: AsRef<[u8]> + Sync>(
             payload: output.arrays.iter().map(OutputArray::bytes).collect::<Vec<_>>().concat(),
         })
     };
-    let done = gather(&shares, &work, options.max_attempts.max(1), observer)?;
-    let parent = Memory::of_self().ok();
+    let Gathered { done, parent } = gather(&shares, &work, options.max_attempts.max(1), observer)?;
     let output = join(&sample, &shares, &done)?;
     let workers = shares.into_iter().zip(done).map(|(rows, done)| done.report(rows)).collect();
     Ok(PoolRun { output, workers, parent })

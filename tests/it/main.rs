@@ -1,6 +1,7 @@
 //! Integration tests: a module per source module.
 
 mod convert;
+mod examples;
 mod format;
 mod hostile;
 mod mapping;

@@ -87,7 +87,9 @@ impl Bench {
         let converted = folder.path().join("model.onecopy");
         let bar = Bar::new(source_bytes);
         let start = Instant::now();
-        onecopy::convert(&self.model, &converted, &ConvertOptions::default(), &|progress| bar.follow(progress))?;
+        onecopy::convert(&self.model, &converted, &ConvertOptions::default(), &|progress| {
+            bar.follow(progress);
+        })?;
         let convert = start.elapsed();
         drop(bar);
         let mut report = self.measure(&converted, source_bytes, convert)?;
@@ -107,7 +109,11 @@ impl Bench {
             method: None,
             source_bytes,
             onecopy_bytes: model.len_bytes(),
-            predict_bytes: model.arrays().filter(|array| array.role() == Role::Predict).map(|array| array.stored_len()).sum(),
+            predict_bytes: model
+                .arrays()
+                .filter(|array| array.role() == Role::Predict)
+                .map(|array| array.stored_len())
+                .sum(),
             convert_s: convert.as_secs_f64(),
             verify_gb_per_s: model.len_bytes() as f64 / 1e9 / verify.as_secs_f64().max(1e-9),
             open_s: open.as_secs_f64(),
@@ -132,8 +138,10 @@ impl Bench {
         let start = Instant::now();
         model.run(method, table.head(1), &options)?;
         report.first_prediction_s = Some((open + start.elapsed()).as_secs_f64());
-        report.one_row_s = Some(self.median(|| model.run(method, table.head(1), &options).map(drop))?.as_secs_f64());
-        report.all_rows_s = Some(self.median(|| model.run(method, table.input(), &options).map(drop))?.as_secs_f64());
+        report.one_row_s =
+            Some(self.median(|| model.run(method, table.head(1), &options).map(drop))?.as_secs_f64());
+        report.all_rows_s =
+            Some(self.median(|| model.run(method, table.input(), &options).map(drop))?.as_secs_f64());
         report.rows = table.rows();
         report.method = Some(method.name());
         Ok(())
@@ -154,7 +162,11 @@ impl Bench {
             command.output().is_ok_and(|output| output.status.success())
         };
         if let Some(python) = &self.python {
-            ensure!(works(python), "`{}` cannot import joblib, sklearn and numpy; install them or give another --python", python.display());
+            ensure!(
+                works(python),
+                "`{}` cannot import joblib, sklearn and numpy; install them or give another --python",
+                python.display()
+            );
             return Ok(Some(python.clone()));
         }
         let candidates = if self.no_python { &[][..] } else { &[".venv/bin/python", "python3"] };
@@ -165,7 +177,8 @@ impl Bench {
         let model = Model::open(converted)?;
         let (rows, answers) = (folder.join("x.npy"), folder.join("answers.npy"));
         let table = self.table(&model)?;
-        onecopy::publish(&rows, |file| npy::write_table(&table, file)).context("cannot write the rows for the peer")?;
+        onecopy::publish(&rows, |file| npy::write_table(&table, file))
+            .context("cannot write the rows for the peer")?;
         let method = report.method.unwrap_or("predict");
         let output = process::Command::new(python)
             .args(["-c", PEER])
@@ -186,7 +199,8 @@ impl Bench {
         if let Some(method) = favourite(&model).filter(|_| report.method.is_some()) {
             let ours = model.run(method, table.input(), &RunOptions::default())?;
             let theirs = std::fs::read(&answers).ok();
-            report.identical = ours.arrays.first().and_then(|array| Some(npy::to_bytes(array).ok()? == theirs?));
+            report.identical =
+                ours.arrays.first().and_then(|array| Some(npy::to_bytes(array).ok()? == theirs?));
         }
         Ok(())
     }
@@ -225,7 +239,9 @@ impl Report {
         let mut slower = Vec::new();
         let peer = self.peer.as_ref();
         let mut row = |what: &str, ours: Option<f64>, theirs: Option<f64>| {
-            let shown = |seconds: Option<f64>| seconds.map_or("-".to_owned(), |s| text::time(Duration::from_secs_f64(s)));
+            let shown = |seconds: Option<f64>| {
+                seconds.map_or("-".to_owned(), |s| text::time(Duration::from_secs_f64(s)))
+            };
             let ratio = ours.zip(theirs).map(|(ours, theirs)| theirs / ours.max(1e-9));
             if ratio.is_some_and(|ratio| ratio < 1.0) {
                 slower.push(what.to_owned());
@@ -235,9 +251,17 @@ impl Report {
         };
         row("open, against load", Some(self.open_s), peer.map(|peer| peer.load_s));
         row("open, against mmap_mode=\"r\"", Some(self.open_s), peer.map(|peer| peer.mmap_s));
-        row("open and predict one row", self.first_prediction_s, peer.and_then(|peer| Some(peer.load_s + peer.one_row_s?)));
+        row(
+            "open and predict one row",
+            self.first_prediction_s,
+            peer.and_then(|peer| Some(peer.load_s + peer.one_row_s?)),
+        );
         row("one row", self.one_row_s, peer.and_then(|peer| peer.one_row_s));
-        row(&format!("{} rows, one thread", self.rows), self.all_rows_s, peer.and_then(|peer| peer.all_rows_s));
+        row(
+            &format!("{} rows, one thread", self.rows),
+            self.all_rows_s,
+            peer.and_then(|peer| peer.all_rows_s),
+        );
         let mut text = text::columns(&rows);
         text += &format!(
             "\nfile: {} as saved, {} as onecopy, of which prediction reads {}\nconverted in {}, verifies at {:.1} GB/s\n",
@@ -251,7 +275,10 @@ impl Report {
             slower.push("the size of the file".to_owned());
         }
         if let Some(peer) = peer {
-            text += &format!("peer: joblib {}, scikit-learn {}, Python {}\n", peer.joblib, peer.sklearn, peer.python);
+            text += &format!(
+                "peer: joblib {}, scikit-learn {}, Python {}\n",
+                peer.joblib, peer.sklearn, peer.python
+            );
         } else {
             text += "no Python with joblib and scikit-learn was asked: see --python\n";
         }
@@ -259,7 +286,11 @@ impl Report {
             text += "the engine does not cover this model, so predictions were not measured\n";
         }
         if let Some(identical) = self.identical {
-            text += if identical { "answers are identical in every bit\n" } else { "answers are NOT identical in every bit\n" };
+            text += if identical {
+                "answers are identical in every bit\n"
+            } else {
+                "answers are NOT identical in every bit\n"
+            };
         }
         if !slower.is_empty() {
             text += &format!("the peer wins at: {}\n", slower.join(", "));

@@ -63,14 +63,19 @@ impl Convert {
         let bar = Bar::new(source_bytes);
         let report = onecopy::convert(&self.src, &output, &options, &|progress| bar.follow(progress))?;
         drop(bar);
-        if self.json { out::print_json(&Report::new(&report, &output)) } else { out::print(&text_of(&report, &output)) }
+        if self.json {
+            out::print_json(&Report::new(&report, &output))
+        } else {
+            out::print(&text_of(&report, &output))
+        }
     }
 }
 
 fn read_metadata(path: &Path) -> Result<serde_json::Value> {
     paths::regular_file(path)?;
     let read = fs::read(path).with_context(|| format!("cannot read `{}`", path.display()))?;
-    serde_json::from_slice(&read).with_context(|| format!("cannot use `{}` as metadata, expected JSON", path.display()))
+    serde_json::from_slice(&read)
+        .with_context(|| format!("cannot use `{}` as metadata, expected JSON", path.display()))
 }
 
 fn why_not(plan: &Plan) -> Option<(&str, &str)> {
@@ -83,7 +88,11 @@ fn why_not(plan: &Plan) -> Option<(&str, &str)> {
 fn text_of(report: &ConvertReport, output: &Path) -> String {
     let covered = match why_not(&report.plan) {
         None => "predicted from natively".to_owned(),
-        Some((what, why)) => format!("stored, but not predicted from natively: {}: {}", text::printable(what), text::printable(why)),
+        Some((what, why)) => format!(
+            "stored, but not predicted from natively: {}: {}",
+            text::printable(what),
+            text::printable(why)
+        ),
     };
     format!(
         "{}: {} from {} of {}\n{}: {covered}\n",

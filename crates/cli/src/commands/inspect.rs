@@ -45,22 +45,37 @@ impl Inspect {
             // Writing to a string cannot fail.
             let _ = writeln!(text, "{label:<10} {value}");
         };
-        let temperature = if found.cold { ", compressed: `onecopy restore` makes it ready for use" } else { "" };
-        line("file", format!("{}, {}, format {}{temperature}", self.file.display(), text::bytes(found.len_bytes), found.format));
+        let temperature =
+            if found.cold { ", compressed: `onecopy restore` makes it ready for use" } else { "" };
+        line(
+            "file",
+            format!(
+                "{}, {}, format {}{temperature}",
+                self.file.display(),
+                text::bytes(found.len_bytes),
+                found.format
+            ),
+        );
         line("digest", found.digest.clone());
         if let Some(object) = &found.object {
             line("object", format!("{}, {} Python values", text::printable(&object.model), object.values));
         }
         match &found.native {
             Native::Yes { methods, estimators } => {
-                line("native", format!("yes: {} by {}", methods.join(", "), text::printable(&estimators.join(", "))));
+                line(
+                    "native",
+                    format!("yes: {} by {}", methods.join(", "), text::printable(&estimators.join(", "))),
+                );
             }
             Native::No { what, why } => {
                 line("native", format!("no: {}: {}", text::printable(what), text::printable(why)));
             }
             _ => {}
         }
-        line("arrays", format!("{} for prediction, {} for rebuilding", total(&found.predict), total(&found.rebuild)));
+        line(
+            "arrays",
+            format!("{} for prediction, {} for rebuilding", total(&found.predict), total(&found.rebuild)),
+        );
         if let Some(object) = &found.object {
             line("names", names(object));
         }

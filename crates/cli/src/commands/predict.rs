@@ -4,7 +4,7 @@
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, bail};
 use clap::{Args, ValueEnum};
 use onecopy::{Mapping, Method, Model, RunOptions};
 use serde::Serialize;
@@ -99,7 +99,14 @@ impl Question {
         }
         let start = Instant::now();
         let model = Model::open(&self.model)?;
-        Ok((model, start.elapsed()))
+        let took = start.elapsed();
+        if model.is_cold() {
+            let shown = self.model.display();
+            bail!(
+                "`{shown}` is an archive, which cannot be predicted from; `onecopy restore {shown}` makes it ready"
+            );
+        }
+        Ok((model, took))
     }
 
     /// Reads the table.

@@ -1,0 +1,7 @@
+//! Runs the real command.
+
+mod bad_input;
+mod house;
+mod outputs;
+mod pool;
+mod usage;
