@@ -3,6 +3,7 @@
 mod convert;
 mod examples;
 mod format;
+mod golden;
 mod hostile;
 mod mapping;
 mod model;

@@ -119,7 +119,7 @@ impl Coef {
             let why = format!("`coef_` has {n_features} columns, `n_features_in_` says {expected:?}");
             return Err(Refusal::uncovered(why));
         }
-        let staged = stage_f64("coef", attr, part, vec![outputs, features], graph, arrays)?;
+        let staged = stage_weights("coef", attr, part, vec![outputs, features], graph, arrays)?;
         Ok(Coef { staged, n_features, n_outputs, flat: part.shape.len() == 1 })
     }
 }
@@ -134,7 +134,7 @@ fn read_intercept(
     let attr = graph.attr(id, "intercept_").ok_or_else(|| unfitted("intercept_"))?;
     let shape = vec![u64::from(n_outputs)];
     if let Some(part) = graph.array_part(attr).filter(|part| *part.shape == *shape) {
-        return stage_f64("intercept", attr, part, shape, graph, arrays);
+        return stage_weights("intercept", attr, part, shape, graph, arrays);
     }
     let array = graph.plain_array_at(attr, arrays, 8)?;
     let single = array.as_ref().filter(|array| array.shape.iter().product::<u64>() == 1);
@@ -149,6 +149,21 @@ fn read_intercept(
     }
 }
 
+/// [`stage_f64`], but not of a model that would compute in `float32`: its sums would be rounded otherwise.
+fn stage_weights(
+    name: &'static str,
+    id: NodeId,
+    part: &ArrayPart,
+    shape: Vec<u64>,
+    graph: &Graph,
+    arrays: &dyn ArraySource,
+) -> Result<Staged, Refusal> {
+    match arrays.info(part.array).dtype {
+        Dtype::F32 => Err(float32_model(name)),
+        _ => stage_f64(name, id, part, shape, graph, arrays),
+    }
+}
+
 /// An array of float64, as the source has it if that is one run in C order, else turned.
 pub(super) fn stage_f64(
     name: &'static str,
@@ -159,9 +174,6 @@ pub(super) fn stage_f64(
     arrays: &dyn ArraySource,
 ) -> Result<Staged, Refusal> {
     let stored = arrays.info(part.array);
-    if stored.dtype == Dtype::F32 {
-        return Err(float32_model(name));
-    }
     if stored.dtype == Dtype::F64 && (stored.order == Order::C || stored.shape.len() < 2) {
         let info = ArrayInfo::new(Dtype::F64, shape);
         let data = StagedData::Part(part.clone());

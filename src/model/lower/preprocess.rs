@@ -70,6 +70,8 @@ fn n_features(graph: &Graph, id: NodeId) -> Result<u32, Refusal> {
     found.ok_or_else(|| unfitted("n_features_in_"))
 }
 
+/// Numbers as `f64`. A scaler fitted on `float32` keeps `float32` numbers, and one product or sum of two such gives the same
+/// bits whether it is computed in `float32` or in `f64` and then rounded.
 fn per_feature(
     graph: &Graph,
     id: NodeId,
