@@ -4,6 +4,7 @@ import json
 import pickle
 import sys
 import warnings
+import zlib
 from pathlib import Path
 
 import joblib
@@ -93,6 +94,18 @@ def answer(values):
     return None if values == -np.inf else values
 
 
+def checksums(model):
+    """Of the nodes, without the bytes between fields, and the values of each tree."""
+    sums = []
+    for tree in getattr(model, "estimators_", []):
+        state = tree.tree_.__getstate__()
+        nodes = np.zeros(len(state["nodes"]), state["nodes"].dtype)
+        for field in nodes.dtype.names:
+            nodes[field] = state["nodes"][field]
+        sums.append([zlib.crc32(nodes.tobytes()), zlib.crc32(state["values"].tobytes())])
+    return sums
+
+
 def main(directory):
     cases = []
     for name, model in models():
@@ -102,7 +115,7 @@ def main(directory):
             file = f"{name}.pkl"
             (directory / file).write_bytes(pickle.dumps(model, protocol=len(cases) % 6))
         answers = {method: answer(getattr(model, method)(X)) for method in METHODS if hasattr(model, method)}
-        cases.append({"name": name, "file": file, "answers": answers})
+        cases.append({"name": name, "file": file, "answers": answers, "trees": checksums(model)})
     for name, model, what in uncovered():
         joblib.dump(model, directory / f"{name}.joblib")
         cases.append({"name": name, "file": f"{name}.joblib", "uncovered": what})

@@ -1,6 +1,8 @@
 //! What must hold between the nodes of a graph and the arrays beside it.
 #![forbid(unsafe_code)]
 
+use std::fmt::Display;
+
 use crate::format::dtype::{Dtype, Kind, Plain};
 use crate::format::{ArrayId, ArrayInfo, Order};
 use crate::model::array::ArraySource;
@@ -36,7 +38,7 @@ struct Check<'a> {
 }
 
 impl<'a> Check<'a> {
-    fn wrong(&self, what: &'static str, found: impl ToString, expected: impl Into<String>) -> GraphError {
+    fn wrong(&self, what: &'static str, found: impl Display, expected: impl Into<String>) -> GraphError {
         GraphError::Node { node: self.node, what, found: found.to_string(), expected: expected.into() }
     }
 

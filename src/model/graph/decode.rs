@@ -2,6 +2,7 @@
 //! bytes that were seen: the worst node asks for a few hundred bytes of memory per byte of file.
 #![forbid(unsafe_code)]
 
+use std::fmt::Display;
 use std::sync::Arc;
 
 use crate::format::dtype::{Dtype, Field, Kind, Plain, Record, TimeUnit};
@@ -59,7 +60,7 @@ impl Decoder<'_> {
         Ok(Graph { nodes, root: NodeId(root) })
     }
 
-    fn wrong(&self, what: &'static str, found: impl ToString, expected: impl Into<String>) -> GraphError {
+    fn wrong(&self, what: &'static str, found: impl Display, expected: impl Into<String>) -> GraphError {
         GraphError::Value { offset: self.offset, what, found: found.to_string(), expected: expected.into() }
     }
 
@@ -126,7 +127,7 @@ impl Decoder<'_> {
         let back = self.signed(what)?;
         let id = i64::from(self.node).checked_sub(back);
         let id = id.and_then(|id| u32::try_from(id).ok()).filter(|id| *id < self.nodes);
-        id.map(NodeId).ok_or_else(|| GraphError::Reference { node: self.node, what, back, nodes: self.nodes })
+        id.map(NodeId).ok_or(GraphError::Reference { node: self.node, what, back, nodes: self.nodes })
     }
 
     fn ids(&mut self, what: &'static str) -> Result<Vec<NodeId>, GraphError> {

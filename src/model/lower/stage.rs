@@ -14,12 +14,15 @@ use crate::model::graph::{ArrayPart, Graph, Node, NodeId};
 use crate::model::lower::LowerError;
 use crate::model::plan::Op;
 
+/// Makes an operation from the ids of its arrays.
+pub(crate) type MakeOp = Box<dyn FnOnce(&[ArrayId]) -> Op>;
+
 /// What one estimator became.
 pub(crate) struct Lowered {
     /// To be written in this order.
     pub(crate) arrays: Vec<Staged>,
     /// Makes the operation from the ids of `arrays`, in their order.
-    pub(crate) op: Box<dyn FnOnce(&[ArrayId]) -> Op>,
+    pub(crate) op: MakeOp,
 }
 
 /// An array that is ready to be written.

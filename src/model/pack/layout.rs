@@ -97,11 +97,6 @@ impl Group {
             .skip(1)
             .fold(u64::from(self.info.dtype.itemsize()), |bytes, len| bytes.saturating_mul(*len))
     }
-
-    /// Elements of the first dimension.
-    pub(super) fn rows(&self) -> u64 {
-        self.info.shape.first().copied().unwrap_or(1)
-    }
 }
 
 impl Layout {
@@ -173,7 +168,7 @@ impl Layout {
         let same = |(values, nodes): (&Member, &Member)| {
             walk.siblings.get(&values.array) == Some(&nodes.array) && values.rows == nodes.rows
         };
-        let alike = group.members.len() == records.members.len() && pairs.map(same).all(|same| same);
+        let alike = group.members.len() == records.members.len() && { pairs }.all(same);
         (alike && records.info.shape.len() == 1).then_some(Sibling { group: nodes, field })
     }
 }

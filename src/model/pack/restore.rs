@@ -1,12 +1,43 @@
 //! The bytes of arrays that were taken apart.
 #![forbid(unsafe_code)]
 
-use std::io;
+use std::io::{self, Read};
 
+use crate::format::Order;
 use crate::format::dtype::{Dtype, Kind, Plain};
+use crate::model::Model;
 use crate::model::array::ArraySource;
-use crate::model::graph::read::{PlainArray, read_plain};
-use crate::model::graph::{ArrayPart, Quotients, Records};
+use crate::model::graph::read::{PartReader, PlainArray, read_plain};
+use crate::model::graph::{ArrayPart, Node, Quotients, Records};
+
+impl<D: AsRef<[u8]> + Sync> Model<D> {
+    /// The elements of an array in this file's [`graph`](Model::graph), in C order, as they were when it was saved;
+    /// `None` if `node` is no array of plain elements or records, or one of records in Fortran order.
+    ///
+    /// # Errors
+    ///
+    /// If an array is compressed.
+    ///
+    /// # Panics
+    ///
+    /// If `node` is of another file's graph and this file has fewer arrays.
+    pub fn node_bytes(&self, node: &Node) -> io::Result<Option<Vec<u8>>> {
+        match node {
+            Node::Records(records) => read_records(records, self).map(Some),
+            Node::Quotients(quotients) => read_quotients(quotients, self).map(Some),
+            Node::Array(part) => match read_plain(part, self, u64::MAX)? {
+                Some(array) => Ok(Some(array.bytes)),
+                None if self.info(part.array).order == Order::F && part.shape.len() > 1 => Ok(None),
+                None => {
+                    let mut bytes = Vec::new();
+                    PartReader::new(part, self)?.read_to_end(&mut bytes)?;
+                    Ok(Some(bytes))
+                }
+            },
+            _ => Ok(None),
+        }
+    }
+}
 
 /// The records, put together again. Bytes that belong to no field are zero.
 ///

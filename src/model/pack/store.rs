@@ -14,8 +14,9 @@ use crate::model::pack::quotients::{Buffers, Values};
 
 /// Arrays below this size share pages in the file, so they lie together.
 const SMALL: u64 = 64 << 10;
-/// Bytes of columns that are kept in memory so that the records need not be read again for them.
-const MAX_KEPT: u64 = 96 << 20;
+/// Bytes of columns that are kept in memory so that the records need not be read again for them. The records of
+/// a 1 GB forest are then read twice.
+const MAX_KEPT: u64 = 168 << 20;
 
 /// Stores all groups, small ones first; gives the ids of each group's arrays.
 pub(super) fn store(
@@ -108,7 +109,9 @@ fn store_columns(
         let done = ids.len();
         let (now, later) = rest.split_at(columns_at_once(infos.get(done..).unwrap_or_default()));
         rest = later;
-        let mut kept = vec![Vec::new(); now.len().saturating_sub(1)];
+        let sizes = infos.iter().skip(done + 1).take(now.len().saturating_sub(1));
+        let size = |info: &ArrayInfo| info.len_bytes().and_then(|len| usize::try_from(len).ok()).unwrap_or(0);
+        let mut kept: Vec<Vec<u8>> = sizes.map(|info| Vec::with_capacity(size(info))).collect();
         let work = |chunk: &Chunk, buf: &mut Vec<u8>| {
             read(chunk, group.row_bytes(), arrays, |segment| segment.array, buf)?;
             let mut parts = vec![Vec::new(); now.len()];

@@ -1,7 +1,7 @@
 //! One walk over the graph: what the root leads to, in which order, and where each array is.
 #![forbid(unsafe_code)]
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashMap;
 
 use crate::format::ArrayId;
 use crate::format::dtype::Dtype;
@@ -145,7 +145,7 @@ impl<'a> Walker<'a> {
             Node::Array(part) => self.array(part.array, path, self.is_whole(part)),
             Node::Bytes(Blob::Array(id)) | Node::ByteArray(Blob::Array(id)) => self.array(*id, path, false),
             Node::Records(records) => {
-                records.columns.iter().for_each(|part| self.array(part.array, path, false))
+                records.columns.iter().for_each(|part| self.array(part.array, path, false));
             }
             Node::Quotients(quotients) => {
                 self.array(quotients.numerators.array, path, false);
@@ -159,7 +159,7 @@ impl<'a> Walker<'a> {
             Node::ObjectArray { items, .. } => self.items(items, path),
             Node::Dict(pairs) => {
                 self.pairs(pairs, path);
-                self.tree_state(node, pairs);
+                self.tree_state(pairs);
             }
             Node::ArrayOfClass { class, array } => self.waiting.extend([(*class, path), (*array, path)]),
             Node::Object(object) => {
@@ -252,11 +252,10 @@ impl<'a> Walker<'a> {
     }
 
     /// The state of a tree has `values` beside its `nodes`.
-    fn tree_state(&mut self, node: &Node, pairs: &[(NodeId, NodeId)]) {
+    fn tree_state(&mut self, pairs: &[(NodeId, NodeId)]) {
         if pairs.len() > 16 {
             return;
         }
-        let _ = node;
         let find = |name: &str| {
             let pair = pairs.iter().find(|(key, _)| self.graph.as_str(*key) == Some(name));
             pair.and_then(|(_, value)| match self.graph.node(*value) {
