@@ -42,3 +42,8 @@ pub use ops::rewrite::{ArchiveOptions, RewriteError, RewriteReport, archive, res
 pub use ops::user::{FileWriteError, FileWriter};
 pub use ops::verify::{VerifyFileError, verify};
 pub use store::fs::{PublishError, StepError, publish};
+
+/// Runs the examples of the README.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;

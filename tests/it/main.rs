@@ -1,5 +1,6 @@
 //! Integration tests: a module per source module.
 
+mod architecture;
 mod convert;
 mod examples;
 mod format;
