@@ -128,7 +128,7 @@ pub enum Problem {
         have: u64,
     },
     /// A line of a text opcode does not end.
-    #[error("its line has no end; the file was cut short: save it again")]
+    #[error("its line has no end; the file was cut short or is no pickle: save it again")]
     NoLineEnd,
     /// A limit is reached.
     #[error(
@@ -143,10 +143,10 @@ pub enum Problem {
         asked: u64,
     },
     /// A pop from an empty stack, or through a mark.
-    #[error("the stack is empty here; the pickle is damaged")]
+    #[error("the stack is empty here; the file is damaged or no pickle")]
     StackUnderflow,
     /// No mark to go back to.
-    #[error("no MARK opened before; the pickle is damaged")]
+    #[error("no MARK opened before; the file is damaged or no pickle")]
     NoMark,
     /// Values that nobody uses.
     #[error("{count} values are left over below the object; the pickle is damaged or joined from several")]
@@ -155,7 +155,7 @@ pub enum Problem {
         count: usize,
     },
     /// A reference to what was never remembered.
-    #[error("memo entry {index} was never set; the pickle is damaged")]
+    #[error("memo entry {index} was never set; the file is damaged or no pickle")]
     NoMemo {
         /// Its number.
         index: u64,

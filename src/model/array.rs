@@ -27,7 +27,7 @@ pub trait ArraySource: Sync {
 }
 
 /// Where arrays go when a file is written, in the order in which they shall lie.
-pub trait ArraySink {
+pub(crate) trait ArraySink {
     /// Stores one array; `data` gives exactly the bytes that `info` calls for. Names are unique within a file.
     fn add(
         &mut self,

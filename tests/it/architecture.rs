@@ -41,7 +41,9 @@ fn every_module_forbids_unsafe_unless_safety_md_lists_it() {
 
 #[test]
 fn paths_named_in_the_documents_exist() {
-    for document in ["README.md", "ARCHITECTURE.md", "SAFETY.md", "CONTRIBUTING.md", "SECURITY.md", "docs/format.md"] {
+    for document in
+        ["README.md", "ARCHITECTURE.md", "SAFETY.md", "CONTRIBUTING.md", "SECURITY.md", "docs/format.md"]
+    {
         let text = fs::read_to_string(root().join(document)).unwrap();
         for quoted in text.split('`').skip(1).step_by(2) {
             let is_path = ["src/", "crates/", "tests/", "docs/", "examples/", "benches/", "fuzz/", "demo/"]
@@ -56,7 +58,9 @@ fn paths_named_in_the_documents_exist() {
 
 fn upward_imports(path: &Path) -> Vec<String> {
     let name = relative(path);
-    let Some(own) = layer_of(name.split('/').next().unwrap().trim_end_matches(".rs")) else { return Vec::new() };
+    let Some(own) = layer_of(name.split('/').next().unwrap().trim_end_matches(".rs")) else {
+        return Vec::new();
+    };
     let own_module = name.split('/').next().unwrap().trim_end_matches(".rs").to_owned();
     let text = fs::read_to_string(path).unwrap();
     let code = text.lines().filter(|line| !line.trim_start().starts_with("//"));

@@ -139,7 +139,7 @@ pub struct Trees {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "layout", rename_all = "snake_case", deny_unknown_fields)]
 pub enum TreeLayout {
-    /// Nodes of 8 or 16 bytes with adjacent siblings; [`compact`] describes them.
+    /// Nodes of 8 or 16 bytes with adjacent siblings; `docs/format.md` describes them.
     Compact {
         /// `u64 [n_nodes]`, or `u64 [n_nodes, 2]` if `wide`.
         nodes: ArrayId,
