@@ -40,6 +40,7 @@ def test_csv_and_npy_give_the_same_answers(onecopy, forest):
     assert found.tobytes() == model.predict_proba(x).tobytes()
 
 
+@pytest.mark.filterwarnings("ignore:X does not have valid feature names")
 def test_columns_are_matched_by_name(onecopy, named):
     model, x = named
     path = onecopy.convert(model)
