@@ -1,12 +1,15 @@
-//! The steps by which a file comes to be: a temporary sibling, bytes, sync, rename, sync of the directory.
+//! The steps by which a file comes to be: a file without a name, bytes, sync, a temporary name, rename, sync of the
+//! directory.
 //!
-//! Whoever looks at the path sees the old file or the new one, whole, also after a crash between any two steps.
-//! Nothing here ever writes to a published path.
+//! Whoever looks at the path sees the old file or the new one, whole, also after a crash between any two steps. A
+//! process that is killed while it writes leaves nothing, since the system frees a file without a name; only file
+//! systems without such files (NFS, for one) keep a temporary sibling. Nothing here ever writes to a published path.
 #![forbid(unsafe_code)]
 
 use std::fs::{File, Permissions};
 use std::io::{self, Seek, SeekFrom, Write};
-use std::os::unix::fs::PermissionsExt;
+use std::os::fd::AsRawFd;
+use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
 use tempfile::NamedTempFile;
@@ -49,11 +52,13 @@ pub enum StepError {
 
 /// The steps, so that tests can stop after any of them.
 pub(crate) trait Steps {
-    /// Creates a file of a new name in `dir`.
-    fn create(&mut self, dir: &Path, prefix: &str, permissions: Permissions) -> io::Result<NamedTempFile>;
+    /// Creates a file in `dir`, without a name if the file system has such files.
+    fn create(&mut self, dir: &Path, prefix: &str, mode: u32) -> io::Result<Unpublished>;
     /// Waits until the bytes of the file are on disk.
     fn sync(&mut self, file: &File) -> io::Result<()>;
-    /// Gives the file its name, in place of the old one.
+    /// Gives the file a temporary name in `dir`, if it has none.
+    fn name(&mut self, file: Unpublished, dir: &Path, prefix: &str) -> io::Result<NamedTempFile>;
+    /// Gives the file its own name, in place of the old one.
     fn rename(&mut self, file: NamedTempFile, path: &Path) -> io::Result<()>;
     /// Waits until the names in a directory are on disk.
     fn sync_dir(&mut self, dir: &Path) -> io::Result<()>;
@@ -62,9 +67,50 @@ pub(crate) trait Steps {
 /// The steps as the system takes them.
 pub(crate) struct RealSteps;
 
+/// A file that is being written.
+pub(crate) enum Unpublished {
+    /// Gone when it is closed, however that comes.
+    Unnamed(File),
+    /// Removed when it is dropped.
+    Named(NamedTempFile),
+}
+
+impl Unpublished {
+    fn file(&self) -> &File {
+        match self {
+            Unpublished::Unnamed(file) => file,
+            Unpublished::Named(file) => file.as_file(),
+        }
+    }
+
+    fn file_mut(&mut self) -> &mut File {
+        match self {
+            Unpublished::Unnamed(file) => file,
+            Unpublished::Named(file) => file.as_file_mut(),
+        }
+    }
+}
+
 impl Steps for RealSteps {
-    fn create(&mut self, dir: &Path, prefix: &str, permissions: Permissions) -> io::Result<NamedTempFile> {
-        tempfile::Builder::new().prefix(prefix).suffix(".tmp").permissions(permissions).tempfile_in(dir)
+    fn create(&mut self, dir: &Path, prefix: &str, mode: u32) -> io::Result<Unpublished> {
+        if let Ok(file) = create_unnamed(dir, mode) {
+            return Ok(Unpublished::Unnamed(file));
+        }
+        let permissions = Permissions::from_mode(mode);
+        temporary(prefix).permissions(permissions).tempfile_in(dir).map(Unpublished::Named)
+    }
+
+    fn name(&mut self, file: Unpublished, dir: &Path, prefix: &str) -> io::Result<NamedTempFile> {
+        match file {
+            Unpublished::Named(file) => Ok(file),
+            Unpublished::Unnamed(file) => {
+                let link = |path: &Path| {
+                    link_unnamed(&file, path)?;
+                    file.try_clone()
+                };
+                temporary(prefix).make_in(dir, link)
+            }
+        }
     }
 
     fn sync(&mut self, file: &File) -> io::Result<()> {
@@ -80,10 +126,36 @@ impl Steps for RealSteps {
     }
 }
 
+fn temporary(prefix: &str) -> tempfile::Builder<'_, 'static> {
+    let mut builder = tempfile::Builder::new();
+    builder.prefix(prefix).suffix(".tmp");
+    builder
+}
+
+#[cfg(target_os = "linux")]
+fn create_unnamed(dir: &Path, mode: u32) -> io::Result<File> {
+    // Without it the file could not be given a name later.
+    std::fs::metadata("/proc/self/fd")?;
+    let flags = nix::fcntl::OFlag::O_TMPFILE.bits();
+    std::fs::OpenOptions::new().read(true).write(true).mode(mode).custom_flags(flags).open(dir)
+}
+
+#[cfg(not(target_os = "linux"))]
+fn create_unnamed(_: &Path, _: u32) -> io::Result<File> {
+    Err(io::ErrorKind::Unsupported.into())
+}
+
+fn link_unnamed(file: &File, path: &Path) -> io::Result<()> {
+    let here = nix::fcntl::AT_FDCWD;
+    let handle = format!("/proc/self/fd/{}", file.as_raw_fd());
+    Ok(nix::unistd::linkat(here, handle.as_str(), here, path, nix::fcntl::AtFlags::AT_SYMLINK_FOLLOW)?)
+}
+
 /// A file that has no name yet that anyone would look for. Dropping it removes it.
 pub(crate) struct Pending<S = RealSteps> {
     steps: S,
-    file: NamedTempFile,
+    file: Unpublished,
+    prefix: String,
     path: PathBuf,
     dir: PathBuf,
 }
@@ -111,20 +183,22 @@ impl<S: Steps> Pending<S> {
             _ => Path::new("."),
         };
         let prefix = format!(".{}.", name.to_string_lossy().chars().take(100).collect::<String>());
-        let created = steps.create(dir, &prefix, Permissions::from_mode(mode));
+        let created = steps.create(dir, &prefix, mode);
         let file = created.map_err(failed("create a file in", dir))?;
-        Ok(Pending { steps, file, path: path.to_owned(), dir: dir.to_owned() })
+        Ok(Pending { steps, file, prefix, path: path.to_owned(), dir: dir.to_owned() })
     }
 
     /// The file to write to.
     pub(crate) fn file(&mut self) -> &mut File {
-        self.file.as_file_mut()
+        self.file.file_mut()
     }
 
     /// Makes the file appear at its path. On an error the path holds what it held before.
     pub(crate) fn commit(mut self) -> Result<(), StepError> {
-        self.steps.sync(self.file.as_file()).map_err(failed("write to disk", &self.path))?;
-        self.steps.rename(self.file, &self.path).map_err(failed("replace", &self.path))?;
+        self.steps.sync(self.file.file()).map_err(failed("write to disk", &self.path))?;
+        let named = self.steps.name(self.file, &self.dir, &self.prefix);
+        let named = named.map_err(failed("name a file in", &self.dir))?;
+        self.steps.rename(named, &self.path).map_err(failed("replace", &self.path))?;
         self.steps.sync_dir(&self.dir).map_err(failed("write to disk the directory", &self.dir))
     }
 }

@@ -2,11 +2,12 @@
 
 use std::fs::{self, File, Permissions};
 use std::io::{self, Write as _};
+use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 
 use tempfile::{NamedTempFile, TempDir, tempdir};
 
-use super::{PublishError, RealSteps, StepError, Steps, publish_by};
+use super::{PublishError, RealSteps, StepError, Steps, Unpublished, publish_by, temporary};
 
 /// What happens at the step at which publishing ends.
 #[derive(Clone, Copy, PartialEq)]
@@ -23,6 +24,8 @@ enum End {
 struct StoppingSteps {
     stop_at: usize,
     end: End,
+    /// As on a file system where every file has a name.
+    named: bool,
     taken: usize,
 }
 
@@ -45,10 +48,22 @@ impl StoppingSteps {
 }
 
 impl Steps for StoppingSteps {
-    fn create(&mut self, dir: &Path, prefix: &str, permissions: Permissions) -> io::Result<NamedTempFile> {
+    fn create(&mut self, dir: &Path, prefix: &str, mode: u32) -> io::Result<Unpublished> {
+        let (dies, named) = (self.dies(), self.named);
+        self.step(|| {
+            if !named {
+                return RealSteps.create(dir, prefix, mode);
+            }
+            let mut file = temporary(prefix).permissions(Permissions::from_mode(mode)).tempfile_in(dir)?;
+            file.disable_cleanup(dies);
+            Ok(Unpublished::Named(file))
+        })
+    }
+
+    fn name(&mut self, file: Unpublished, dir: &Path, prefix: &str) -> io::Result<NamedTempFile> {
         let dies = self.dies();
         self.step(|| {
-            let mut file = RealSteps.create(dir, prefix, permissions)?;
+            let mut file = RealSteps.name(file, dir, prefix)?;
             file.disable_cleanup(dies);
             Ok(file)
         })
@@ -67,14 +82,16 @@ impl Steps for StoppingSteps {
     }
 }
 
-const STEPS: usize = 4;
+const STEPS: usize = 5;
+/// Steps before the new file is in place.
+const RENAME: usize = 3;
 
 /// A directory with an old file, and what publishing a new one over it gave.
-fn stopped(stop_at: usize, end: End) -> (TempDir, Result<(), PublishError<io::Error>>) {
+fn stopped(stop_at: usize, end: End, named: bool) -> (TempDir, Result<(), PublishError<io::Error>>) {
     let dir = tempdir().unwrap();
     let path = dir.path().join("m.onecopy");
     publish_by(RealSteps, &path, |file| file.write_all(b"old")).unwrap();
-    let steps = StoppingSteps { stop_at, end, taken: 0 };
+    let steps = StoppingSteps { stop_at, end, named, taken: 0 };
     let result = publish_by(steps, &path, |file| file.write_all(b"new content"));
     (dir, result)
 }
@@ -86,14 +103,14 @@ fn names(dir: &TempDir) -> Vec<String> {
 
 #[test]
 fn every_step_is_counted() {
-    assert!(stopped(STEPS, End::Refused).1.is_ok());
-    assert!(stopped(STEPS - 1, End::Refused).1.is_err());
+    assert!(stopped(STEPS, End::Refused, false).1.is_ok());
+    assert!(stopped(STEPS - 1, End::Refused, false).1.is_err());
 }
 
 #[test]
 fn a_refused_step_leaves_the_old_file_or_the_new_one_and_nothing_else() {
-    for step in 0..STEPS {
-        let (dir, result) = stopped(step, End::Refused);
+    for (step, named) in (0..STEPS).flat_map(|step| [(step, false), (step, true)]) {
+        let (dir, result) = stopped(step, End::Refused, named);
         let path = dir.path().join("m.onecopy");
         // Only the sync of the directory comes after the rename.
         let expected: &[u8] = if step == STEPS - 1 { b"new content" } else { b"old" };
@@ -109,15 +126,19 @@ fn a_refused_step_leaves_the_old_file_or_the_new_one_and_nothing_else() {
 #[test]
 fn a_process_that_dies_at_any_step_leaves_the_old_file_or_the_new_one_whole() {
     for end in [End::DiesBefore, End::DiesAfter] {
-        for step in 0..STEPS {
-            let (dir, result) = stopped(step, end);
+        for (step, named) in (0..STEPS).flat_map(|step| [(step, false), (step, true)]) {
+            let (dir, result) = stopped(step, end, named);
             assert!(result.is_err());
             let content = fs::read(dir.path().join("m.onecopy")).unwrap();
-            let renamed = if end == End::DiesAfter { step + 1 } else { step } > 2;
+            let taken = if end == End::DiesAfter { step + 1 } else { step };
+            let renamed = taken > RENAME;
             let expected: &[u8] = if renamed { b"new content" } else { b"old" };
             assert_eq!(expected, content, "step {step}");
-            let left = names(&dir).into_iter().filter(|name| name != "m.onecopy");
-            left.for_each(|name| {
+            let left: Vec<String> = names(&dir).into_iter().filter(|name| name != "m.onecopy").collect();
+            // Without a name until the last moment, a file leaves nothing of a process that dies while writing.
+            let lingers = taken == RENAME || (named && (1..RENAME).contains(&taken));
+            assert_eq!(usize::from(lingers), left.len(), "step {step}: {left:?}");
+            left.iter().for_each(|name| {
                 assert!(name.starts_with(".m.onecopy.") && name.ends_with(".tmp"), "{name}");
             });
         }
@@ -126,7 +147,7 @@ fn a_process_that_dies_at_any_step_leaves_the_old_file_or_the_new_one_whole() {
 
 #[test]
 fn writing_that_fails_half_way_leaves_the_old_file_and_nothing_else() {
-    let (dir, _) = stopped(0, End::Refused);
+    let (dir, _) = stopped(0, End::Refused, false);
     let path = dir.path().join("m.onecopy");
     let result = publish_by(RealSteps, &path, |file| {
         file.write_all(b"half")?;
