@@ -81,7 +81,7 @@ impl Mapping {
         let mut options = MmapOptions::new();
         options.len(len);
         // SAFETY: `MmapOptions::map` asks that nobody changes or shortens the file while it is mapped. We cannot
-        // check that. `store::fs` keeps it for our own files: they are written under a temporary name, synced,
+        // check that. `store::fs` keeps it for our own files: they are written without a name, synced,
         // renamed, and never opened for writing again (SAFETY.md, "mapped files").
         let map = unsafe { options.map(&file) }.map_err(failed("map"))?;
         Ok(Mapping { map, path: path.to_owned() })

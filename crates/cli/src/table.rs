@@ -16,7 +16,8 @@ use crate::paths;
 #[derive(Clone, Debug)]
 pub(crate) struct InputPath {
     path: PathBuf,
-    format: Format,
+    /// `None`: the ending does not say.
+    format: Option<Format>,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -33,8 +34,10 @@ impl FromStr for InputPath {
         let extension =
             path.extension().and_then(|extension| extension.to_str()).map(str::to_ascii_lowercase);
         let format = match extension.as_deref() {
-            Some("npy") => Format::Npy,
-            Some("csv") => Format::Csv,
+            Some("npy") => Some(Format::Npy),
+            Some("csv") => Some(Format::Csv),
+            // Whether there is such a file is for `read` to say.
+            _ if path.exists() => None,
             _ => return Err("expected a name that ends in .npy or .csv".to_owned()),
         };
         Ok(InputPath { path, format })
@@ -61,8 +64,9 @@ impl InputPath {
         let shown = self.path.display();
         paths::regular_file(&self.path)?;
         let table = match self.format {
-            Format::Npy => npy::read(&self.path),
-            Format::Csv => csv_input::read(&self.path, header, names).map(Table::F64),
+            Some(Format::Npy) => npy::read(&self.path),
+            Some(Format::Csv) => csv_input::read(&self.path, header, names).map(Table::F64),
+            None => bail!("cannot use input `{shown}`: expected a name that ends in .npy or .csv"),
         };
         let table = table.with_context(|| format!("cannot use input `{shown}`"))?;
         if table.rows() == 0 {

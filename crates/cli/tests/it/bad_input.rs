@@ -20,6 +20,7 @@ fn a_source_that_is_no_file_is_named_with_what_it_is() {
         house.run(&format!("{command} fifo")).error(&["`fifo`", "expected a regular file, found a FIFO"]);
     }
     house.run("predict folder x.npy").error(&["`folder`", "a directory"]);
+    house.run("predict scaler.onecopy folder").error(&["`folder`", "found a directory"]);
     house.run("predict scaler.onecopy nowhere.npy").error(&["`nowhere.npy`", "No such file"]);
     assert_eq!(before, house.names());
 }
