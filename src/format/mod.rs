@@ -13,12 +13,14 @@
 //! Offsets are `u64` bytes from the start of the file. All integers are little-endian.
 #![forbid(unsafe_code)]
 
+pub(crate) mod chunk;
 pub(crate) mod codec;
 pub(crate) mod digest;
 pub(crate) mod dtype;
 pub(crate) mod dtype_text;
 pub(crate) mod error;
 pub(crate) mod header;
+pub(crate) mod lanes;
 pub(crate) mod table;
 pub(crate) mod writer;
 

@@ -5,22 +5,24 @@
 #![forbid(unsafe_code)]
 
 use std::collections::HashSet;
-use std::io::{self, Read, Seek, SeekFrom, Write};
+use std::io::{self, Read, Seek, Write};
+use std::mem;
 
 use rayon::prelude::*;
 use rayon::{ThreadPool, ThreadPoolBuilder};
 
+use crate::format::chunk::{CHUNK, Chunk, ChunkWriter, Flush, in_background};
 use crate::format::codec::Codec;
 use crate::format::codec::zstd::Encoder;
 use crate::format::digest::{ContentHasher, Digest};
 use crate::format::dtype::DtypeError;
-use crate::format::header::{INCOMPAT_ZSTD, PROLOGUE_LEN, Part, Prologue, VERSION, lay_out};
+use crate::format::header::{INCOMPAT_ZSTD, Prologue, VERSION};
+use crate::format::lanes::{Lane, NewArray, Pull, fill, gather};
 use crate::format::table::{Block, ENTRY_LEN, IndexBuilder, Stored, alignment};
-use crate::format::{
-    ArrayId, ArrayInfo, BLOCK, MAX_METADATA, MAX_NAME, MAX_NDIM, MAX_PLAN, PART_ALIGN, Role, align_up,
-};
+use crate::format::{ArrayId, ArrayInfo, BLOCK, MAX_METADATA, MAX_NAME, MAX_NDIM, MAX_PLAN, Role};
 
-const CHUNK: usize = 2 << 20;
+/// From this length on it is worth a thread to write an array.
+const THREAD_FROM: u64 = 4 * CHUNK as u64;
 
 /// Why a file could not be written.
 #[derive(Debug, thiserror::Error)]
@@ -118,7 +120,7 @@ pub struct Writer<W> {
     threads: Option<ThreadPool>,
 }
 
-impl<W: Write + Seek> Writer<W> {
+impl<W: Write + Seek + Send> Writer<W> {
     /// Starts a file at the start of `out`, which should be empty.
     ///
     /// # Errors
@@ -149,7 +151,6 @@ impl<W: Write + Seek> Writer<W> {
     ) -> Result<ArrayId, WriteError> {
         let raw_len = self.check(name, info)?;
         let storage = self.codec.storage();
-        let id = ArrayId(self.index.len() as u32);
         self.names.insert(name.to_owned());
         let offset = self.out.align(alignment(storage, raw_len))?;
         let mut input = Input { array: name, data, at: 0, len: raw_len, hasher: blake3::Hasher::new() };
@@ -160,9 +161,77 @@ impl<W: Write + Seek> Writer<W> {
         input.end()?;
         let digest = Digest(*input.hasher.finalize().as_bytes());
         let stored_len = self.out.offset() - offset;
-        self.content.array(name, info, role, &digest);
-        self.index.push(name, info, role, &Stored { storage, offset, stored_len, raw_len, digest, blocks });
-        Ok(id)
+        let stored = Stored { storage, offset, stored_len, raw_len, digest, blocks };
+        Ok(self.push(&NewArray { name, info, role }, &stored))
+    }
+
+    /// Notes an array that has been written.
+    fn push(&mut self, array: &NewArray<'_>, stored: &Stored) -> ArrayId {
+        let id = ArrayId(self.index.len() as u32);
+        self.content.array(array.name, array.info, array.role, &stored.digest);
+        self.index.push(array.name, array.info, array.role, stored);
+        id
+    }
+
+    /// Stores several arrays whose bytes come by turns: `pull` gives some bytes of each, until there are no more.
+    /// The file is as if [`array`](Self::array) had been called for one after the other.
+    ///
+    /// Arrays that are few bytes together, or are to be compressed, are gathered in memory first.
+    ///
+    /// # Errors
+    ///
+    /// [`WriteError`]; the file cannot be finished after that.
+    pub(crate) fn together(
+        &mut self,
+        arrays: &[NewArray<'_>],
+        pull: &mut Pull<'_>,
+    ) -> Result<Vec<ArrayId>, WriteError> {
+        let len = |array: &NewArray<'_>| array.info.len_bytes().unwrap_or(u64::MAX);
+        let total = arrays.iter().map(len).fold(0, u64::saturating_add);
+        if total < THREAD_FROM || !matches!(self.codec, Codec::Raw) {
+            return self.gathered(arrays, pull);
+        }
+        let mut lens = Vec::with_capacity(arrays.len());
+        for array in arrays {
+            lens.push(self.check(array.name, array.info)?);
+            self.names.insert(array.name.to_owned());
+        }
+        let ChunkWriter { out, chunk, spare } = &mut self.out;
+        let mut lanes = in_background(out, spare, |flush| {
+            let mut lanes: Vec<Lane<'_>> = Vec::with_capacity(lens.len());
+            for (array, len) in arrays.iter().zip(lens) {
+                let start = match lanes.last() {
+                    None => mem::replace(chunk, Chunk::at(0)),
+                    Some(before) => Chunk::at(before.end()?),
+                };
+                lanes.push(Lane::new(array.name, start, len, flush)?);
+            }
+            fill(&mut lanes, pull, flush)?;
+            Ok(lanes)
+        })?;
+        if let Some(last) = lanes.last_mut() {
+            mem::swap(&mut self.out.chunk, &mut last.chunk);
+        }
+        let mut ids = Vec::with_capacity(lanes.len());
+        for (array, lane) in arrays.iter().zip(lanes) {
+            // Each fitted when it was checked; together they need not.
+            if !self.index.has_room(array.name, array.info, lane.blocks.len() as u64) {
+                return Err(WriteError::IndexFull(array.name.to_owned()));
+            }
+            ids.push(self.push(array, &lane.into_stored()));
+        }
+        Ok(ids)
+    }
+
+    fn gathered(&mut self, arrays: &[NewArray<'_>], pull: &mut Pull<'_>) -> Result<Vec<ArrayId>, WriteError> {
+        let gathered = gather(arrays.len(), pull).map_err(|source| {
+            let array = arrays.first().map_or(String::new(), |array| array.name.to_owned());
+            WriteError::Input { array, offset: 0, source }
+        })?;
+        let write = |(array, bytes): (&NewArray<'_>, Vec<u8>)| {
+            self.array(array.name, array.info, array.role, &mut bytes.as_slice())
+        };
+        arrays.iter().zip(gathered).map(write).collect()
     }
 
     /// Writes the remaining parts and the prologue. Gives back the output, which is not flushed to disk, and the
@@ -264,21 +333,30 @@ fn check_part(part: &'static str, bytes: &[u8], limit: u64) -> Result<(), WriteE
 }
 
 /// Copies an array as it is, straight into the chunk that is written next.
-fn copy_raw<W: Write + Seek>(
+fn copy_raw<W: Write + Seek + Send>(
     out: &mut ChunkWriter<W>,
     input: &mut Input<'_>,
 ) -> Result<Vec<Block>, WriteError> {
+    let ChunkWriter { out, chunk, spare } = out;
+    if input.len < THREAD_FROM {
+        return copy_blocks(chunk, input, &mut |chunk| chunk.write_to(out));
+    }
+    in_background(out, spare, |flush| copy_blocks(chunk, input, flush))
+}
+
+/// Copies an array into chunks.
+fn copy_blocks(chunk: &mut Chunk, input: &mut Input<'_>, flush: Flush<'_>) -> Result<Vec<Block>, WriteError> {
     let mut blocks = Vec::new();
     while input.at < input.len {
         let stored_len = input.left().min(BLOCK as u64) as usize;
         let mut crc = crc32fast::Hasher::new();
         let mut left = stored_len;
         while left > 0 {
-            let room = out.room()?;
+            let room = chunk.room(flush)?;
             let n = room.len().min(left);
             input.fill(&mut room[..n])?;
             crc.update(&room[..n]);
-            out.filled(n);
+            chunk.used += n;
             left -= n;
         }
         let crc = crc.finalize();
@@ -324,94 +402,5 @@ impl Input<'_> {
 
     fn error(&self, source: io::Error) -> WriteError {
         WriteError::Input { array: self.array.to_owned(), offset: self.at, source }
-    }
-}
-
-/// Gathers bytes into chunks.
-struct ChunkWriter<W> {
-    out: W,
-    chunk: Vec<u8>,
-    /// Bytes of `chunk` that are in use.
-    used: usize,
-    /// Where `chunk` goes: a multiple of its length.
-    start: u64,
-}
-
-impl<W: Write + Seek> ChunkWriter<W> {
-    fn new(mut out: W) -> Result<Self, WriteError> {
-        out.rewind().map_err(|source| WriteError::Output { offset: 0, source })?;
-        Ok(ChunkWriter { out, chunk: vec![0; CHUNK], used: PROLOGUE_LEN as usize, start: 0 })
-    }
-
-    /// Offset of the next byte.
-    fn offset(&self) -> u64 {
-        self.start + self.used as u64
-    }
-
-    /// Where the next bytes go; at least one.
-    fn room(&mut self) -> Result<&mut [u8], WriteError> {
-        if self.used == CHUNK {
-            self.flush()?;
-        }
-        Ok(&mut self.chunk[self.used..])
-    }
-
-    /// `n` bytes of the room have been filled.
-    fn filled(&mut self, n: usize) {
-        self.used += n;
-    }
-
-    fn put(&mut self, mut bytes: &[u8]) -> Result<(), WriteError> {
-        while !bytes.is_empty() {
-            let room = self.room()?;
-            let n = room.len().min(bytes.len());
-            room[..n].copy_from_slice(&bytes[..n]);
-            bytes = &bytes[n..];
-            self.filled(n);
-        }
-        Ok(())
-    }
-
-    /// Puts zeros up to a multiple of `align`, and gives the offset there.
-    fn align(&mut self, align: u64) -> Result<u64, WriteError> {
-        let offset = self.offset();
-        let full = || WriteError::Output { offset, source: io::ErrorKind::FileTooLarge.into() };
-        let end = align_up(offset, align).ok_or_else(full)?;
-        while self.offset() < end {
-            let left = usize::try_from(end - self.offset()).unwrap_or(usize::MAX);
-            let room = self.room()?;
-            let n = room.len().min(left);
-            room[..n].fill(0);
-            self.filled(n);
-        }
-        Ok(end)
-    }
-
-    fn part(&mut self, bytes: &[u8]) -> Result<Part, WriteError> {
-        let offset = self.offset();
-        let full = || WriteError::Output { offset, source: io::ErrorKind::FileTooLarge.into() };
-        let part = lay_out(offset, bytes).ok_or_else(full)?;
-        self.align(PART_ALIGN)?;
-        self.put(bytes)?;
-        Ok(part)
-    }
-
-    fn flush(&mut self) -> Result<(), WriteError> {
-        let written = self.out.write_all(&self.chunk[..self.used]);
-        written.map_err(|source| WriteError::Output { offset: self.start, source })?;
-        self.start += self.used as u64;
-        self.used = 0;
-        Ok(())
-    }
-
-    fn finish(mut self, prologue: &[u8]) -> Result<W, WriteError> {
-        self.flush()?;
-        let write = |out: &mut W| {
-            out.seek(SeekFrom::Start(0))?;
-            out.write_all(prologue)?;
-            out.flush()
-        };
-        write(&mut self.out).map_err(|source| WriteError::Output { offset: 0, source })?;
-        Ok(self.out)
     }
 }

@@ -9,6 +9,7 @@ use ndarray::{ArrayViewD, IxDyn, ShapeBuilder};
 use crate::format::codec::Storage;
 use crate::format::digest::Digest;
 use crate::format::dtype::{Dtype, Element};
+use crate::format::lanes::{NewArray, Pull, gather};
 use crate::format::table::Segment;
 use crate::format::writer::{WriteError, Writer};
 use crate::format::{ArrayId, ArrayInfo, Order, Role};
@@ -36,9 +37,18 @@ pub(crate) trait ArraySink {
         role: Role,
         data: &mut dyn io::Read,
     ) -> io::Result<ArrayId>;
+
+    /// Stores several arrays whose bytes come by turns, as if they were added one after the other.
+    fn add_together(&mut self, arrays: &[NewArray<'_>], pull: &mut Pull<'_>) -> io::Result<Vec<ArrayId>> {
+        let gathered = gather(arrays.len(), pull)?;
+        let mut add = |(array, bytes): (&NewArray<'_>, Vec<u8>)| {
+            self.add(array.name, array.info, array.role, &mut bytes.as_slice())
+        };
+        arrays.iter().zip(gathered).map(&mut add).collect()
+    }
 }
 
-impl<W: io::Write + io::Seek> ArraySink for Writer<W> {
+impl<W: io::Write + io::Seek + Send> ArraySink for Writer<W> {
     fn add(
         &mut self,
         name: &str,
@@ -46,10 +56,18 @@ impl<W: io::Write + io::Seek> ArraySink for Writer<W> {
         role: Role,
         data: &mut dyn io::Read,
     ) -> io::Result<ArrayId> {
-        self.array(name, info, role, data).map_err(|error| match error {
-            WriteError::Output { source, .. } => source,
-            error => io::Error::other(error),
-        })
+        self.array(name, info, role, data).map_err(as_io)
+    }
+
+    fn add_together(&mut self, arrays: &[NewArray<'_>], pull: &mut Pull<'_>) -> io::Result<Vec<ArrayId>> {
+        self.together(arrays, pull).map_err(as_io)
+    }
+}
+
+fn as_io(error: WriteError) -> io::Error {
+    match error {
+        WriteError::Output { source, .. } => source,
+        error => io::Error::other(error),
     }
 }
 

@@ -5,6 +5,7 @@ pub(crate) mod aligned;
 pub(crate) mod array;
 pub(crate) mod blocks;
 pub(crate) mod graph;
+pub(crate) mod in_order;
 pub(crate) mod lower;
 pub(crate) mod pack;
 pub(crate) mod plan;

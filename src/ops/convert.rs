@@ -14,6 +14,7 @@ use crate::convert::{ConvertError, Limits, read_foreign};
 use crate::format::codec::Codec;
 use crate::format::digest::Digest;
 use crate::format::header::MAGIC;
+use crate::format::lanes::{NewArray, Pull};
 use crate::format::writer::{Parts, WriteError, Writer};
 use crate::format::{ArrayId, ArrayInfo, OnProgress, Progress, Role};
 use crate::model::array::ArraySink;
@@ -249,6 +250,23 @@ impl ArraySink for Counted<'_, '_> {
         self.arrays += 1;
         Ok(id)
     }
+
+    fn add_together(&mut self, arrays: &[NewArray<'_>], pull: &mut Pull<'_>) -> io::Result<Vec<ArrayId>> {
+        let (done, progress) = (self.done, self.progress);
+        let ids = self.writer.add_together(arrays, &mut || {
+            let parts = pull()?;
+            let len = parts.iter().flatten().map(Vec::len).sum::<usize>() as u64;
+            count(done, progress, len);
+            Ok(parts)
+        })?;
+        self.arrays += ids.len() as u32;
+        Ok(ids)
+    }
+}
+
+fn count(done: &AtomicU64, progress: OnProgress<'_>, len: u64) {
+    let done_bytes = done.fetch_add(len, Ordering::Relaxed) + len;
+    progress(Progress { what: "writing", done_bytes, total_bytes: 0 });
 }
 
 struct CountedRead<'a> {
@@ -260,8 +278,7 @@ struct CountedRead<'a> {
 impl Read for CountedRead<'_> {
     fn read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
         let len = self.data.read(buf)?;
-        let done_bytes = self.done.fetch_add(len as u64, Ordering::Relaxed) + len as u64;
-        (self.progress)(Progress { what: "writing", done_bytes, total_bytes: 0 });
+        count(self.done, self.progress, len as u64);
         Ok(len)
     }
 }

@@ -1,18 +1,15 @@
-//! A group's rows in chunks, worked on by several threads, delivered in order.
+//! A group's rows in chunks.
 #![forbid(unsafe_code)]
 
 use std::io;
-use std::sync::mpsc::{Receiver, sync_channel};
-use std::thread;
 
 use crate::format::ArrayId;
 use crate::model::array::ArraySource;
+use crate::model::in_order;
 use crate::model::pack::layout::Member;
 
 /// Bytes of the source that one step works on: small enough to stay in a core's cache.
 const CHUNK: u64 = 1 << 20;
-/// More threads than this wait for memory.
-const MAX_THREADS: usize = 8;
 
 /// Rows of one member.
 #[derive(Clone, Copy, Debug)]
@@ -73,44 +70,11 @@ pub(super) fn read(
     Ok(())
 }
 
-/// Runs `work` on every chunk, in several threads, and gives the results to `consume` in the order of chunks.
-///
-/// Each thread has a scratch of its own. Threads end when `consume` returns, and run ahead of it by a few chunks
-/// at most.
+/// [`in_order`](crate::model::in_order::in_order) on chunks, in all threads.
 pub(super) fn in_order<S: Default, T: Send, R>(
     chunks: &[Chunk],
     work: impl Fn(&Chunk, &mut S) -> io::Result<T> + Sync,
     consume: impl FnOnce(&mut dyn FnMut() -> Option<io::Result<T>>) -> R,
 ) -> R {
-    let threads = thread::available_parallelism().map_or(1, usize::from).clamp(1, MAX_THREADS);
-    let mut next = 0;
-    if chunks.len() < 2 {
-        let mut scratch = S::default();
-        return consume(&mut || {
-            next += 1;
-            chunks.get(next - 1).map(|chunk| work(chunk, &mut scratch))
-        });
-    }
-    thread::scope(|scope| {
-        let start = |thread: usize| {
-            let (sender, receiver) = sync_channel(2);
-            let work = &work;
-            scope.spawn(move || {
-                let mut scratch = S::default();
-                for chunk in chunks.iter().skip(thread).step_by(threads) {
-                    if sender.send(work(chunk, &mut scratch)).is_err() {
-                        break;
-                    }
-                }
-            });
-            receiver
-        };
-        let receivers: Vec<Receiver<_>> = (0..threads).map(start).collect();
-        consume(&mut || {
-            let receiver = receivers.get(next % threads).filter(|_| next < chunks.len())?;
-            next += 1;
-            // A thread that is gone has panicked; the scope passes that on.
-            Some(receiver.recv().unwrap_or_else(|_| Err(io::ErrorKind::BrokenPipe.into())))
-        })
-    })
+    in_order::in_order(chunks, in_order::threads(), work, consume)
 }

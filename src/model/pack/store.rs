@@ -4,6 +4,7 @@
 use std::io::{self, Read};
 
 use crate::format::dtype::{Dtype, Plain};
+use crate::format::lanes::NewArray;
 use crate::format::{ArrayId, ArrayInfo, Role};
 use crate::model::array::{ArraySink, ArraySource};
 use crate::model::pack::PackError;
@@ -14,9 +15,6 @@ use crate::model::pack::quotients::{Buffers, Values};
 
 /// Arrays below this size share pages in the file, so they lie together.
 const SMALL: u64 = 64 << 10;
-/// Bytes of columns that are kept in memory so that the records need not be read again for them. The records of
-/// a 1 GB forest are then read twice.
-const MAX_KEPT: u64 = 168 << 20;
 
 /// Stores all groups, small ones first; gives the ids of each group's arrays.
 pub(super) fn store(
@@ -103,50 +101,20 @@ fn store_columns(
         .iter()
         .map(|column| names.unique(&format!("{}.{}", group.name, plain(&column.field.name))))
         .collect();
-    let mut ids = Vec::with_capacity(columns.len());
-    let mut rest = columns;
-    while !rest.is_empty() {
-        let done = ids.len();
-        let (now, later) = rest.split_at(columns_at_once(infos.get(done..).unwrap_or_default()));
-        rest = later;
-        let sizes = infos.iter().skip(done + 1).take(now.len().saturating_sub(1));
-        let size = |info: &ArrayInfo| info.len_bytes().and_then(|len| usize::try_from(len).ok()).unwrap_or(0);
-        let mut kept: Vec<Vec<u8>> = sizes.map(|info| Vec::with_capacity(size(info))).collect();
-        let work = |chunk: &Chunk, buf: &mut Vec<u8>| {
-            read(chunk, group.row_bytes(), arrays, |segment| segment.array, buf)?;
-            let mut parts = vec![Vec::new(); now.len()];
-            now.iter().zip(&mut parts).for_each(|(column, part)| gather(buf, stride, column, part));
-            Ok(parts)
-        };
-        let mut parts = names.iter().zip(&infos).skip(done);
-        if let Some((name, info)) = parts.next() {
-            ids.push(in_order(&chunks, work, |next| {
-                let pull = || {
-                    let Some(parts) = next() else { return Ok(None) };
-                    let mut parts = parts?.into_iter();
-                    let first = parts.next();
-                    kept.iter_mut().zip(parts).for_each(|(kept, part)| kept.extend_from_slice(&part));
-                    Ok(first)
-                };
-                add(sink, name, info, read_parts(pull))
-            })?);
-        }
-        for (kept, (name, info)) in kept.into_iter().zip(parts) {
-            let mut kept = kept.as_slice();
-            ids.push(add(sink, name, info, |buf| kept.read(buf))?);
-        }
-    }
-    Ok(ids)
-}
-
-/// The first column is streamed; those after it are kept as long as they are few bytes.
-fn columns_at_once(infos: &[ArrayInfo]) -> usize {
-    let sizes = infos.iter().map(|info| info.len_bytes().unwrap_or(u64::MAX));
-    let sums = sizes.skip(1).scan(0u64, |sum, size| {
-        *sum = sum.saturating_add(size);
-        Some(*sum)
-    });
-    (1 + sums.take_while(|sum| *sum <= MAX_KEPT).count()).min(infos.len().max(1))
+    let work = |chunk: &Chunk, buf: &mut Vec<u8>| {
+        read(chunk, group.row_bytes(), arrays, |segment| segment.array, buf)?;
+        let mut parts = vec![Vec::new(); columns.len()];
+        columns.iter().zip(&mut parts).for_each(|(column, part)| gather(buf, stride, column, part));
+        Ok(parts)
+    };
+    let new: Vec<NewArray<'_>> =
+        names.iter().zip(&infos).map(|(name, info)| NewArray { name, info, role: Role::Rebuild }).collect();
+    in_order(&chunks, work, |next| {
+        let mut failed = None;
+        let mut pull = || next().transpose().map_err(|error| keep(error, &mut failed));
+        let added = sink.add_together(&new, &mut pull);
+        told(added, failed, &group.name)
+    })
 }
 
 fn store_numerators(
@@ -196,11 +164,23 @@ fn add(
 ) -> Result<ArrayId, PackError> {
     let mut tracked = Tracked { read, failed: None };
     let added = sink.add(name, info, Role::Rebuild, &mut tracked);
+    told(added, tracked.failed, name)
+}
+
+/// The error of the side that failed.
+fn told<T>(added: io::Result<T>, read: Option<io::Error>, name: &str) -> Result<T, PackError> {
     let array = name.to_owned();
-    match (added, tracked.failed) {
+    match (added, read) {
         (_, Some(source)) => Err(PackError::Read { array, source }),
         (added, None) => added.map_err(|source| PackError::Write { array, source }),
     }
+}
+
+/// Keeps the error of a read, and gives one like it to pass through the sink.
+fn keep(error: io::Error, failed: &mut Option<io::Error>) -> io::Error {
+    let kind = error.kind();
+    *failed = Some(error);
+    kind.into()
 }
 
 struct Tracked<F> {
@@ -210,10 +190,6 @@ struct Tracked<F> {
 
 impl<F: FnMut(&mut [u8]) -> io::Result<usize>> Read for Tracked<F> {
     fn read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
-        (self.read)(buf).map_err(|error| {
-            let kind = error.kind();
-            self.failed = Some(error);
-            kind.into()
-        })
+        (self.read)(buf).map_err(|error| keep(error, &mut self.failed))
     }
 }

@@ -54,15 +54,14 @@ impl Layout {
         self.any_missing
     }
 
-    /// Adds one tree.
-    pub(super) fn add(&mut self, tree: &Nodes) -> io::Result<()> {
-        let order = place(tree);
+    /// Adds one tree, its nodes in the order that [`place`] gave them.
+    pub(super) fn add(&mut self, tree: &Nodes, order: &[Placed]) -> io::Result<()> {
         let start = self.roots.last().copied().unwrap_or(0);
         let end = start + order.len() as u64;
         self.roots.push(end);
         self.missing.resize(end.div_ceil(64) as usize, 0);
-        if self.wide { self.emit::<[u64; 2]>(tree, &order) } else { self.emit::<u64>(tree, &order) }?;
-        for (at, placed) in (start..).zip(&order) {
+        if self.wide { self.emit::<[u64; 2]>(tree, order) } else { self.emit::<u64>(tree, order) }?;
+        for (at, placed) in (start..).zip(order) {
             if tree.missing(placed.node) {
                 self.missing[(at / 64) as usize] |= 1 << (at % 64);
                 self.any_missing = true;
@@ -106,7 +105,7 @@ fn spooled(name: &'static str, dtype: Dtype, shape: Vec<u64>, role: Role, file: 
 }
 
 /// A node in its place.
-struct Placed {
+pub(super) struct Placed {
     /// Its number in the foreign tree.
     node: u32,
     /// Places to its left child; 0 for a leaf.
@@ -114,7 +113,7 @@ struct Placed {
 }
 
 /// The nodes of a tree in their new order.
-fn place(tree: &Nodes) -> Vec<Placed> {
+pub(super) fn place(tree: &Nodes) -> Vec<Placed> {
     let mut order = Vec::with_capacity(tree.len());
     order.push(Placed { node: 0, distance: 0 });
     let mut stack = vec![0usize];

@@ -1,11 +1,10 @@
 //! The table of distinct leaf values.
 #![forbid(unsafe_code)]
 
-use std::collections::HashMap;
 use std::hash::Hasher;
 use std::io::{self, Write};
 
-use rustc_hash::FxHasher;
+use rustc_hash::{FxHashMap, FxHasher};
 use tempfile::SpooledTempFile;
 
 use crate::format::dtype::Dtype;
@@ -37,7 +36,7 @@ pub(super) struct Leaves {
     max_classes: usize,
     normalise: Normalise,
     /// Hash of the bits to the id of the first vector with that hash.
-    known: HashMap<u64, u32>,
+    known: FxHashMap<u64, u32>,
     /// The values of the first vectors, to compare with.
     values: Vec<f64>,
     file: SpooledTempFile,
@@ -50,7 +49,7 @@ impl Leaves {
             n_classes,
             max_classes,
             normalise,
-            known: HashMap::new(),
+            known: FxHashMap::default(),
             values: Vec::new(),
             file: SpooledTempFile::new(SPOOL_BYTES),
             count: 0,

@@ -6,14 +6,15 @@ mod leaves;
 mod nodes;
 mod tags;
 
-use self::layout::Layout;
+use self::layout::{Layout, Placed, place};
 use self::leaves::{Leaves, Normalise};
-use self::nodes::Nodes;
+use self::nodes::{Nodes, TreeNode};
 use crate::format::ArrayId;
 use crate::format::dtype::{Dtype, Kind, Plain};
 use crate::model::array::ArraySource;
 use crate::model::graph::read::byte_range;
 use crate::model::graph::{ArrayPart, Graph, NodeId};
+use crate::model::in_order::{IN_FLIGHT, in_order, threads};
 use crate::model::lower::stage::classes;
 use crate::model::lower::{Lowered, Refusal, Staged, StagedData};
 use crate::model::plan::{Op, TreeLayout, Trees};
@@ -21,7 +22,10 @@ use crate::model::plan::{Op, TreeLayout, Trees};
 /// Most features, outputs, classes or trees; what validation of a plan allows too.
 const MAX_COLUMNS: u64 = 1 << 24;
 
-/// Lowers a decision tree or a forest. Holds one tree in memory at a time.
+/// Bytes of trees in memory at a time, if threads read ahead.
+const MAX_AHEAD: u64 = 64 << 20;
+
+/// Lowers a decision tree or a forest. Holds a few trees in memory at a time, or one if they are large.
 ///
 /// # Errors
 ///
@@ -30,11 +34,40 @@ pub(super) fn lower_trees(graph: &Graph, id: NodeId, arrays: &dyn ArraySource) -
     let estimator = Estimator::read(graph, id)?;
     let shape = Shape::read(graph, &estimator, arrays)?;
     let classes = estimator.classes(graph, arrays, &shape)?;
-    let mut forest = Forest::new(graph, &estimator, &shape, arrays)?;
-    for (index, &tree) in estimator.trees.iter().enumerate() {
-        forest.add(graph, tree).map_err(|refusal| in_tree(index, refusal))?;
-    }
+    let trees = estimator.trees(graph)?;
+    check_shared(&trees, arrays)?;
+    let largest = trees.iter().filter_map(|tree| tree.nodes.shape.first().copied()).max().unwrap_or(0);
+    let mut forest = Forest::new(&estimator, &shape, largest);
+    let read = |tree: &TreeObject<'_>, (): &mut ()| ReadTree::read(tree, &shape, arrays);
+    in_order(&trees, threads_for(largest), read, |next| {
+        for (index, tree) in trees.iter().enumerate() {
+            let read = next().ok_or_else(|| Refusal::uncovered("it lost a tree"))?;
+            let added = read.and_then(|read| forest.add(read, tree.values, arrays));
+            added.map_err(|refusal| in_tree(index, refusal))?;
+        }
+        Ok::<_, Refusal>(())
+    })?;
     Ok(forest.finish(&estimator, &shape, classes))
+}
+
+/// Threads that may read trees ahead without taking much memory.
+fn threads_for(largest: u64) -> usize {
+    let per_thread = largest.saturating_mul(ReadTree::NODE_BYTES * IN_FLIGHT as u64).max(1);
+    threads().min(usize::try_from(MAX_AHEAD / per_thread).unwrap_or(usize::MAX))
+}
+
+/// Refuses trees that share their nodes: no file has more nodes than bytes for them, and work stays in proportion
+/// to its length.
+fn check_shared(trees: &[TreeObject<'_>], arrays: &dyn ArraySource) -> Result<(), Refusal> {
+    let infos = (0..arrays.array_count()).map(|id| arrays.info(ArrayId(id)));
+    let mut budget = infos.fold(0u64, |sum, info| sum.saturating_add(nodes::len_bytes(&info)));
+    for (index, tree) in trees.iter().enumerate() {
+        let (_, bytes) =
+            byte_range(tree.nodes, &arrays.info(tree.nodes.array).dtype).unwrap_or((0, u64::MAX));
+        let shared = || in_tree(index, Refusal::uncovered("its nodes are those of another tree"));
+        budget = budget.checked_sub(bytes).ok_or_else(shared)?;
+    }
+    Ok(())
 }
 
 fn in_tree(index: usize, refusal: Refusal) -> Refusal {
@@ -91,6 +124,11 @@ impl Estimator {
             if classifier && version.leaves_are_counts() { Normalise::Yes } else { Normalise::No };
         let nan_allowed = tags::nan_allowed(graph, id, first, version);
         Ok(Estimator { name, classifier, average, trees, n_outputs, classes, nan_allowed, normalise })
+    }
+
+    fn trees<'a>(&self, graph: &'a Graph) -> Result<Vec<TreeObject<'a>>, Refusal> {
+        let read = |(index, &tree)| TreeObject::read(graph, tree).map_err(|refusal| in_tree(index, refusal));
+        self.trees.iter().enumerate().map(read).collect()
     }
 
     fn classes(
@@ -208,60 +246,53 @@ impl<'a> TreeObject<'a> {
     }
 }
 
-/// The arrays being made.
-struct Forest<'a> {
-    arrays: &'a dyn ArraySource,
-    n_features: u32,
-    n_outputs: i64,
-    leaf_shape: [u64; 2],
-    leaves: Leaves,
-    layout: Layout,
-    /// Bytes of nodes that may still be read: no file has more nodes than bytes for them.
-    budget: u64,
+/// One tree, read and laid out.
+struct ReadTree {
+    nodes: Nodes,
+    order: Vec<Placed>,
 }
 
-impl<'a> Forest<'a> {
-    fn new(
-        graph: &Graph,
-        estimator: &Estimator,
-        shape: &Shape,
-        arrays: &'a dyn ArraySource,
-    ) -> Result<Self, Refusal> {
-        let infos = (0..arrays.array_count()).map(|id| arrays.info(ArrayId(id)));
-        let total = infos.fold(0u64, |sum, info| sum.saturating_add(nodes::len_bytes(&info)));
-        let n_nodes = |&tree: &NodeId| Ok(TreeObject::read(graph, tree)?.nodes.shape.first().copied());
-        let sizes = estimator.trees.iter().map(n_nodes).collect::<Result<Vec<_>, Refusal>>()?;
-        let largest = sizes.into_iter().flatten().max().unwrap_or(0);
-        Ok(Forest {
-            arrays,
-            n_features: shape.n_features,
-            n_outputs: shape.n_classes.len() as i64,
-            leaf_shape: [shape.n_classes.len() as u64, shape.max_classes],
-            leaves: Leaves::new(shape.n_classes.clone(), shape.max_classes as usize, estimator.normalise),
-            layout: Layout::new(shape.n_features, largest),
-            budget: total,
-        })
-    }
+impl ReadTree {
+    /// Bytes that a node takes in memory.
+    const NODE_BYTES: u64 = (size_of::<TreeNode>() + size_of::<bool>() + size_of::<Placed>()) as u64;
 
-    fn add(&mut self, graph: &Graph, id: NodeId) -> Result<(), Refusal> {
-        let tree = TreeObject::read(graph, id)?;
-        if tree.n_features != i64::from(self.n_features) || tree.n_outputs != self.n_outputs {
+    fn read(tree: &TreeObject<'_>, shape: &Shape, arrays: &dyn ArraySource) -> Result<Self, Refusal> {
+        if tree.n_features != i64::from(shape.n_features) || tree.n_outputs != shape.n_classes.len() as i64 {
             return Err(Refusal::uncovered("it has other features or outputs than the first tree"));
         }
-        let (_, bytes) =
-            byte_range(tree.nodes, &self.arrays.info(tree.nodes.array).dtype).unwrap_or((0, u64::MAX));
-        self.budget = self
-            .budget
-            .checked_sub(bytes)
-            .ok_or_else(|| Refusal::uncovered("its nodes are those of another tree"))?;
-        let mut nodes = Nodes::read(tree.nodes, self.arrays, self.n_features)?;
-        let info = self.arrays.info(tree.values.array);
-        let shape = [nodes.len() as u64, self.leaf_shape[0], self.leaf_shape[1]];
-        if info.dtype != Dtype::F64 || *tree.values.shape != shape || !nodes::one_run(&info) {
-            return Err(Refusal::uncovered(format!("its values are not a C-order float64 array {shape:?}")));
+        let nodes = Nodes::read(tree.nodes, arrays, shape.n_features)?;
+        let info = arrays.info(tree.values.array);
+        let values = [nodes.len() as u64, shape.n_classes.len() as u64, shape.max_classes];
+        if info.dtype != Dtype::F64 || *tree.values.shape != values || !nodes::one_run(&info) {
+            return Err(Refusal::uncovered(format!("its values are not a C-order float64 array {values:?}")));
         }
-        self.leaves.add(tree.values, self.arrays, &mut nodes)?;
-        Ok(self.layout.add(&nodes)?)
+        let order = place(&nodes);
+        Ok(ReadTree { nodes, order })
+    }
+}
+
+/// The arrays being made.
+struct Forest {
+    leaves: Leaves,
+    layout: Layout,
+}
+
+impl Forest {
+    fn new(estimator: &Estimator, shape: &Shape, largest: u64) -> Self {
+        Forest {
+            leaves: Leaves::new(shape.n_classes.clone(), shape.max_classes as usize, estimator.normalise),
+            layout: Layout::new(shape.n_features, largest),
+        }
+    }
+
+    fn add(
+        &mut self,
+        mut tree: ReadTree,
+        values: &ArrayPart,
+        arrays: &dyn ArraySource,
+    ) -> Result<(), Refusal> {
+        self.leaves.add(values, arrays, &mut tree.nodes)?;
+        Ok(self.layout.add(&tree.nodes, &tree.order)?)
     }
 
     fn finish(self, estimator: &Estimator, shape: &Shape, classes: Vec<Staged>) -> Lowered {

@@ -47,7 +47,8 @@ impl Nodes {
         if n_nodes == 0 || n_nodes >= u64::from(u32::MAX) || end.is_none_or(|end| end > rows(&info)) {
             return Err(Refusal::uncovered(format!("it has {n_nodes} nodes")));
         }
-        let mut tree = Nodes { nodes: Vec::new(), missing: Vec::new() };
+        let len = n_nodes as usize;
+        let mut tree = Nodes { nodes: Vec::with_capacity(len), missing: Vec::with_capacity(len) };
         let mut buffer = Vec::new();
         let mut row = 0;
         while row < n_nodes {

@@ -1,0 +1,182 @@
+//! Bytes on their way out, 2 MiB at a time, in the thread that makes them or in one beside it.
+#![forbid(unsafe_code)]
+
+use std::io::{self, Seek, SeekFrom, Write};
+use std::mem;
+use std::panic::resume_unwind;
+use std::sync::mpsc::sync_channel;
+use std::thread;
+
+use crate::format::header::{PROLOGUE_LEN, Part, lay_out};
+use crate::format::writer::WriteError;
+use crate::format::{PART_ALIGN, align_up};
+
+/// Bytes that are written at once, at multiples of their number.
+pub(super) const CHUNK: usize = 2 << 20;
+/// Chunks that are being written or wait for it.
+const SPARE: usize = 2;
+
+/// The part of the output between two multiples of 2 MiB, while it is filled.
+pub(super) struct Chunk {
+    pub(super) bytes: Vec<u8>,
+    /// Where it goes.
+    start: u64,
+    /// Bytes at its start that someone else writes.
+    skip: usize,
+    /// Bytes that are in use, those included.
+    pub(super) used: usize,
+}
+
+impl Chunk {
+    /// The chunk in which `offset` lies; what is before `offset` is left alone.
+    pub(super) fn at(offset: u64) -> Self {
+        Chunk::of(vec![0; CHUNK], offset)
+    }
+
+    /// The same in memory that has served another chunk.
+    fn of(bytes: Vec<u8>, offset: u64) -> Self {
+        let used = (offset % CHUNK as u64) as usize;
+        Chunk { bytes, start: offset - used as u64, skip: used, used }
+    }
+
+    /// Offset of the next byte.
+    pub(super) fn end(&self) -> u64 {
+        self.start + self.used as u64
+    }
+
+    pub(super) fn write_to(&mut self, out: &mut (impl Write + Seek)) -> Result<(), WriteError> {
+        let offset = self.start + self.skip as u64;
+        let mut write = || {
+            out.seek(SeekFrom::Start(offset))?;
+            out.write_all(&self.bytes[self.skip..self.used])
+        };
+        write().map_err(|source| WriteError::Output { offset, source })?;
+        let bytes = mem::take(&mut self.bytes);
+        *self = Chunk::of(bytes, self.end());
+        Ok(())
+    }
+
+    /// Where the next bytes go; at least one.
+    pub(super) fn room(&mut self, flush: Flush<'_>) -> Result<&mut [u8], WriteError> {
+        if self.used == CHUNK {
+            flush(self)?;
+        }
+        Ok(&mut self.bytes[self.used..])
+    }
+
+    pub(super) fn put(&mut self, mut bytes: &[u8], flush: Flush<'_>) -> Result<(), WriteError> {
+        while !bytes.is_empty() {
+            let room = self.room(flush)?;
+            let n = room.len().min(bytes.len());
+            room[..n].copy_from_slice(&bytes[..n]);
+            bytes = &bytes[n..];
+            self.used += n;
+        }
+        Ok(())
+    }
+
+    /// Puts zeros up to a multiple of `align`, and gives the offset there.
+    pub(super) fn align(&mut self, align: u64, flush: Flush<'_>) -> Result<u64, WriteError> {
+        let offset = self.end();
+        let full = || WriteError::Output { offset, source: io::ErrorKind::FileTooLarge.into() };
+        let end = align_up(offset, align).ok_or_else(full)?;
+        while self.end() < end {
+            let left = usize::try_from(end - self.end()).unwrap_or(usize::MAX);
+            let room = self.room(flush)?;
+            let n = room.len().min(left);
+            room[..n].fill(0);
+            self.used += n;
+        }
+        Ok(end)
+    }
+}
+
+/// Gathers bytes into chunks.
+pub(super) struct ChunkWriter<W> {
+    pub(super) out: W,
+    pub(super) chunk: Chunk,
+    /// Room for chunks that wait to be written.
+    pub(super) spare: Vec<Vec<u8>>,
+}
+
+impl<W: Write + Seek> ChunkWriter<W> {
+    pub(super) fn new(mut out: W) -> Result<Self, WriteError> {
+        out.rewind().map_err(|source| WriteError::Output { offset: 0, source })?;
+        let chunk = Chunk { bytes: vec![0; CHUNK], start: 0, skip: 0, used: PROLOGUE_LEN as usize };
+        Ok(ChunkWriter { out, chunk, spare: Vec::new() })
+    }
+
+    /// Offset of the next byte.
+    pub(super) fn offset(&self) -> u64 {
+        self.chunk.end()
+    }
+
+    pub(super) fn put(&mut self, bytes: &[u8]) -> Result<(), WriteError> {
+        self.chunk.put(bytes, &mut |chunk| chunk.write_to(&mut self.out))
+    }
+
+    /// Puts zeros up to a multiple of `align`, and gives the offset there.
+    pub(super) fn align(&mut self, align: u64) -> Result<u64, WriteError> {
+        self.chunk.align(align, &mut |chunk| chunk.write_to(&mut self.out))
+    }
+
+    pub(super) fn part(&mut self, bytes: &[u8]) -> Result<Part, WriteError> {
+        let offset = self.offset();
+        let full = || WriteError::Output { offset, source: io::ErrorKind::FileTooLarge.into() };
+        let part = lay_out(offset, bytes).ok_or_else(full)?;
+        self.align(PART_ALIGN)?;
+        self.put(bytes)?;
+        Ok(part)
+    }
+
+    pub(super) fn finish(mut self, prologue: &[u8]) -> Result<W, WriteError> {
+        self.chunk.write_to(&mut self.out)?;
+        let write = |out: &mut W| {
+            out.seek(SeekFrom::Start(0))?;
+            out.write_all(prologue)?;
+            out.flush()
+        };
+        write(&mut self.out).map_err(|source| WriteError::Output { offset: 0, source })?;
+        Ok(self.out)
+    }
+}
+
+/// Takes full chunks.
+pub(super) type Flush<'a> = &'a mut dyn FnMut(&mut Chunk) -> Result<(), WriteError>;
+
+/// Calls `fill` with a way to hand over full chunks, which a thread of their own writes while the next ones are
+/// filled.
+pub(super) fn in_background<W: Write + Seek + Send, R>(
+    out: &mut W,
+    spare: &mut Vec<Vec<u8>>,
+    fill: impl FnOnce(Flush<'_>) -> Result<R, WriteError>,
+) -> Result<R, WriteError> {
+    spare.resize_with(SPARE, || vec![0; CHUNK]);
+    let (full, to_write) = sync_channel::<Chunk>(SPARE);
+    let (written, free) = sync_channel(SPARE);
+    for bytes in spare.drain(..) {
+        // The receiver is alive, and there is room for all.
+        let _ = written.send(bytes);
+    }
+    thread::scope(|scope| {
+        let writing = scope.spawn(move || {
+            for mut chunk in to_write {
+                chunk.write_to(out)?;
+                let _ = written.send(chunk.bytes);
+            }
+            Ok(())
+        });
+        let filled = fill(&mut |chunk| {
+            // If the thread has ended, its error is returned below.
+            let offset = chunk.start;
+            let gone = || WriteError::Output { offset, source: io::ErrorKind::BrokenPipe.into() };
+            let bytes = free.recv().map_err(|_| gone())?;
+            let next = Chunk::of(bytes, chunk.end());
+            full.send(mem::replace(chunk, next)).map_err(|_| gone())
+        });
+        drop(full);
+        writing.join().unwrap_or_else(|panic| resume_unwind(panic))?;
+        spare.extend(free);
+        filled
+    })
+}

@@ -1,0 +1,230 @@
+//! Several arrays that are written side by side, because their bytes come by turns.
+#![forbid(unsafe_code)]
+
+use std::io;
+use std::mem;
+
+use crate::format::chunk::{Chunk, Flush};
+use crate::format::codec::Codec;
+use crate::format::digest::Digest;
+use crate::format::table::{Block, Stored, alignment};
+use crate::format::writer::WriteError;
+use crate::format::{ArrayInfo, BLOCK, Role};
+
+/// What one of several arrays shall be.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct NewArray<'a> {
+    /// Unique in the file.
+    pub(crate) name: &'a str,
+    /// Type, shape and order.
+    pub(crate) info: &'a ArrayInfo,
+    /// Who touches it.
+    pub(crate) role: Role,
+}
+
+/// Gives the next bytes of each of several arrays, some perhaps none; `None` after the last.
+pub(crate) type Pull<'a> = dyn FnMut() -> io::Result<Option<Vec<Vec<u8>>>> + 'a;
+
+/// All bytes of `count` arrays.
+pub(crate) fn gather(count: usize, pull: &mut Pull<'_>) -> io::Result<Vec<Vec<u8>>> {
+    let mut arrays = vec![Vec::new(); count];
+    while let Some(parts) = pull()? {
+        arrays.iter_mut().zip(parts).for_each(|(array, part)| array.extend_from_slice(&part));
+    }
+    Ok(arrays)
+}
+
+/// One of several arrays whose bytes come by turns.
+pub(super) struct Lane<'a> {
+    array: &'a str,
+    pub(super) chunk: Chunk,
+    offset: u64,
+    len: u64,
+    left: u64,
+    hasher: blake3::Hasher,
+    crc: crc32fast::Hasher,
+    /// Bytes in the current block.
+    in_block: usize,
+    pub(super) blocks: Vec<Block>,
+}
+
+impl<'a> Lane<'a> {
+    pub(super) fn new(
+        array: &'a str,
+        mut chunk: Chunk,
+        len: u64,
+        flush: Flush<'_>,
+    ) -> Result<Self, WriteError> {
+        let offset = chunk.align(alignment(Codec::Raw.storage(), len), flush)?;
+        let (hasher, crc) = (blake3::Hasher::new(), crc32fast::Hasher::new());
+        Ok(Lane { array, chunk, offset, len, left: len, hasher, crc, in_block: 0, blocks: Vec::new() })
+    }
+
+    /// Offset behind the array.
+    pub(super) fn end(&self) -> Result<u64, WriteError> {
+        let full = || WriteError::Output { offset: self.offset, source: io::ErrorKind::FileTooLarge.into() };
+        self.offset.checked_add(self.len).ok_or_else(full)
+    }
+
+    pub(super) fn into_stored(self) -> Stored {
+        Stored {
+            storage: Codec::Raw.storage(),
+            offset: self.offset,
+            stored_len: self.len,
+            raw_len: self.len,
+            digest: Digest(*self.hasher.finalize().as_bytes()),
+            blocks: self.blocks,
+        }
+    }
+
+    fn put(&mut self, mut bytes: &[u8], flush: Flush<'_>) -> Result<(), WriteError> {
+        let too_much = || WriteError::TooMuchInput { array: self.array.to_owned(), expected: self.len };
+        self.left = self.left.checked_sub(bytes.len() as u64).ok_or_else(too_much)?;
+        self.hasher.update(bytes);
+        while !bytes.is_empty() {
+            let (now, later) = bytes.split_at(bytes.len().min(BLOCK - self.in_block));
+            self.crc.update(now);
+            self.chunk.put(now, flush)?;
+            self.in_block += now.len();
+            bytes = later;
+            if self.in_block == BLOCK || (self.left == 0 && bytes.is_empty()) {
+                let crc = mem::take(&mut self.crc).finalize();
+                self.blocks.push(Block { crc, stored_crc: crc, stored_len: self.in_block as u32 });
+                self.in_block = 0;
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Fills all lanes; what remains in the chunk of the last is left to those who write after it.
+pub(super) fn fill(lanes: &mut [Lane<'_>], pull: &mut Pull<'_>, flush: Flush<'_>) -> Result<(), WriteError> {
+    let failed = |lane: &Lane<'_>, source| {
+        Err(WriteError::Input { array: lane.array.to_owned(), offset: lane.len - lane.left, source })
+    };
+    loop {
+        match (pull(), lanes.first()) {
+            (Ok(None), _) => break,
+            (Err(source), Some(first)) => return failed(first, source),
+            (Err(_), None) => break,
+            (Ok(Some(parts)), _) => {
+                for (lane, part) in lanes.iter_mut().zip(parts) {
+                    lane.put(&part, flush)?;
+                }
+            }
+        }
+    }
+    if let Some(short) = lanes.iter().find(|lane| lane.left > 0) {
+        return failed(short, io::ErrorKind::UnexpectedEof.into());
+    }
+    if let Some((_, before)) = lanes.split_last_mut() {
+        before.iter_mut().try_for_each(|lane| flush(&mut lane.chunk))?;
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::{Cursor, Seek, SeekFrom, Write};
+
+    use super::*;
+    use crate::format::dtype::Dtype;
+    use crate::format::writer::{Parts, Writer};
+
+    /// Lengths around those of blocks and chunks, 13 MiB in all.
+    const LENS: [usize; 7] = [5 << 20, 0, 3, (1 << 20) + 1, 70_000, 1 << 21, (5 << 20) - 64];
+
+    fn arrays() -> Vec<(String, ArrayInfo, Vec<u8>)> {
+        let bytes = |salt: usize, len: usize| (0..len).map(|i| ((i * 31 + salt) % 251) as u8).collect();
+        let array = |(salt, len): (usize, usize)| {
+            (salt.to_string(), ArrayInfo::new(Dtype::U8, [len as u64]), bytes(salt, len))
+        };
+        LENS.into_iter().enumerate().map(array).collect()
+    }
+
+    fn together<W: Write + Seek + Send>(
+        writer: &mut Writer<W>,
+        arrays: &[(String, ArrayInfo, Vec<u8>)],
+        change: impl Fn(usize, &mut Vec<Vec<u8>>),
+    ) -> Result<(), WriteError> {
+        let new = |(name, info, _): &'_ (String, ArrayInfo, Vec<u8>)| (name.clone(), info.clone());
+        let owned: Vec<_> = arrays.iter().map(new).collect();
+        let new: Vec<_> =
+            owned.iter().map(|(name, info)| NewArray { name, info, role: Role::Rebuild }).collect();
+        let mut round = 0;
+        let mut pull = || {
+            let part = |(_, _, bytes): &(String, ArrayInfo, Vec<u8>)| {
+                let step = (bytes.len() / 7 + 1, bytes.len());
+                bytes[(round * step.0).min(step.1)..((round + 1) * step.0).min(step.1)].to_vec()
+            };
+            let mut parts: Vec<Vec<u8>> = arrays.iter().map(part).collect();
+            change(round, &mut parts);
+            round += 1;
+            Ok((round <= 7).then_some(parts))
+        };
+        writer.together(&new, &mut pull).map(drop)
+    }
+
+    #[test]
+    fn arrays_written_together_lie_as_if_written_one_after_the_other() {
+        let arrays = arrays();
+        let write = |at_once: bool| {
+            let mut writer = Writer::new(Cursor::new(Vec::new()), Codec::Raw).unwrap();
+            let one = |writer: &mut Writer<_>, name: &str, info: &ArrayInfo, bytes: &[u8]| {
+                writer.array(name, info, Role::Rebuild, &mut &bytes[..]).unwrap();
+            };
+            one(&mut writer, "before", &arrays[3].1, &arrays[3].2);
+            if at_once {
+                together(&mut writer, &arrays, |_, _| {}).unwrap();
+            } else {
+                arrays.iter().for_each(|(name, info, bytes)| one(&mut writer, name, info, bytes));
+            }
+            one(&mut writer, "after", &arrays[0].1, &arrays[0].2);
+            writer.finish(&Parts::default()).unwrap().0.into_inner()
+        };
+        assert!(write(false) == write(true));
+    }
+
+    #[test]
+    fn too_many_and_too_few_bytes_are_errors() {
+        let mut writer = Writer::new(Cursor::new(Vec::new()), Codec::Raw).unwrap();
+        let error = together(&mut writer, &arrays(), |_, parts| parts[2].push(0)).unwrap_err();
+        assert!(matches!(error, WriteError::TooMuchInput { array, expected: 3 } if array == "2"));
+        let mut writer = Writer::new(Cursor::new(Vec::new()), Codec::Raw).unwrap();
+        let short = |_, parts: &mut Vec<Vec<u8>>| parts[3].truncate(9);
+        let error = together(&mut writer, &arrays(), short).unwrap_err();
+        assert!(matches!(error, WriteError::Input { array, offset: 63, .. } if array == "3"));
+    }
+
+    /// A disk of 3 MiB.
+    struct Full(Cursor<Vec<u8>>);
+
+    impl Write for Full {
+        fn write(&mut self, buf: &[u8]) -> io::Result<usize> {
+            let fits = self.0.position() + buf.len() as u64 <= 3 << 20;
+            if fits { self.0.write(buf) } else { Err(io::ErrorKind::StorageFull.into()) }
+        }
+
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+
+    impl Seek for Full {
+        fn seek(&mut self, pos: SeekFrom) -> io::Result<u64> {
+            self.0.seek(pos)
+        }
+    }
+
+    #[test]
+    fn the_error_of_a_full_disk_comes_from_the_thread_that_writes() {
+        let full = |result: Result<(), WriteError>| match result {
+            Err(WriteError::Output { source, .. }) => source.kind() == io::ErrorKind::StorageFull,
+            _ => false,
+        };
+        let new = || Writer::new(Full(Cursor::new(Vec::new())), Codec::Raw).unwrap();
+        assert!(full(together(&mut new(), &arrays(), |_, _| {})));
+        let (info, bytes) = (ArrayInfo::new(Dtype::U8, [12 << 20]), vec![7; 12 << 20]);
+        assert!(full(new().array("a", &info, Role::Predict, &mut &bytes[..]).map(drop)));
+    }
+}
