@@ -4,7 +4,19 @@ import numpy as np
 import pytest
 from sklearn.datasets import make_classification, make_regression
 from sklearn.ensemble import ExtraTreesClassifier, ExtraTreesRegressor, RandomForestClassifier, RandomForestRegressor
-from sklearn.linear_model import ElasticNet, Lasso, LinearRegression, LogisticRegression, Ridge
+from sklearn.linear_model import (
+    ElasticNet,
+    ElasticNetCV,
+    Lasso,
+    LassoCV,
+    LinearRegression,
+    LogisticRegression,
+    LogisticRegressionCV,
+    MultiTaskElasticNet,
+    MultiTaskLasso,
+    Ridge,
+    RidgeCV,
+)
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import MinMaxScaler, StandardScaler
 from sklearn.tree import DecisionTreeClassifier, DecisionTreeRegressor, ExtraTreeClassifier, ExtraTreeRegressor
@@ -131,20 +143,34 @@ def test_compressed_joblib_files(onecopy, compress):
     same(model.predict_proba(x), onecopy.ask(onecopy.convert(model, compress=compress), x, "predict_proba"))
 
 
-@pytest.mark.parametrize("model", [LinearRegression(), Ridge(), Lasso(), ElasticNet()], ids=lambda m: type(m).__name__)
-@pytest.mark.parametrize("targets", [1, 2])
-def test_linear_regressors(onecopy, model, targets):
+ONE_TARGET = [LinearRegression, Ridge, RidgeCV, Lasso, LassoCV, ElasticNet, ElasticNetCV]
+TWO_TARGETS = [LinearRegression, Ridge, RidgeCV, Lasso, ElasticNet, MultiTaskLasso, MultiTaskElasticNet]
+
+
+@pytest.mark.parametrize(
+    ("kind", "targets"), [(kind, 1) for kind in ONE_TARGET] + [(kind, 2) for kind in TWO_TARGETS]
+)
+def test_linear_regressors(onecopy, kind, targets):
     x, y = values(targets)
-    model.fit(x, y)
+    model = kind().fit(x, y)
     expected, found = model.predict(x), onecopy.ask(onecopy.convert(model), x)
     assert expected.dtype == found.dtype and expected.shape == found.shape
     np.testing.assert_allclose(found, expected, rtol=1e-12, atol=1e-9)
 
 
-@pytest.mark.parametrize("n_classes", [2, 3])
-def test_logistic_regression(onecopy, n_classes):
+@pytest.mark.parametrize(
+    ("model", "n_classes"),
+    [
+        (LogisticRegression(max_iter=1000), 2),
+        (LogisticRegression(max_iter=1000), 3),
+        (LogisticRegression(solver="liblinear"), 2),
+        (LogisticRegressionCV(Cs=3, cv=3, max_iter=1000), 2),
+        (LogisticRegressionCV(Cs=3, cv=3, max_iter=1000), 3),
+    ],
+)
+def test_logistic_regression(onecopy, model, n_classes):
     x, y = classes(n_classes)
-    model = LogisticRegression(max_iter=1000).fit(x, strings(y))
+    model.fit(x, strings(y))
     path = onecopy.convert(model)
     same(model.predict(x), onecopy.ask(path, x))
     for method in ("predict_proba", "decision_function", "predict_log_proba"):
