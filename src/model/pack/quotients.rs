@@ -53,9 +53,9 @@ impl<'a> Values<'a> {
         (group.row_bytes() > 0).then_some(Values { group, nodes, offset })
     }
 
-    /// Rows in chunks.
+    /// Rows in chunks, of values and nodes together.
     pub(super) fn chunks(&self) -> Vec<Chunk> {
-        chunks(&self.group.members, self.group.row_bytes())
+        chunks(&self.group.members, self.group.row_bytes().saturating_add(self.nodes.row_bytes()))
     }
 
     /// The stored array.
