@@ -5,7 +5,7 @@ use std::collections::HashMap;
 
 use crate::convert::error::{Fault, Problem};
 use crate::convert::pickle::text;
-use crate::convert::pickle::values::{Values, type_name};
+use crate::convert::pickle::values::Values;
 use crate::convert::source::ForeignArray;
 use crate::format::ArrayId;
 use crate::format::dtype::{Dtype, Kind};
@@ -155,7 +155,7 @@ pub(crate) fn unhashable(node: &Node) -> Option<&'static str> {
         | Node::Records(_)
         | Node::Quotients(_)
         | Node::ObjectArray { .. }
-        | Node::ArrayOfClass { .. } => Some(type_name(node)),
+        | Node::ArrayOfClass { .. } => Some(node.type_name()),
         _ => None,
     }
 }

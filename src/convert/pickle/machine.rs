@@ -6,7 +6,7 @@ use crate::convert::joblib;
 use crate::convert::limits::Budget;
 use crate::convert::pickle::memo::Memo;
 use crate::convert::pickle::opcode::Opcode;
-use crate::convert::pickle::values::{LONG, Values, type_name};
+use crate::convert::pickle::values::{LONG, Values};
 use crate::convert::pickle::{finish, numpy, python, text};
 use crate::convert::source::{ForeignArray, ReadAt};
 use crate::convert::spill::Spill;
@@ -486,7 +486,7 @@ impl Machine<'_> {
     }
 
     fn operand(&self, id: NodeId, expected: &'static str) -> Problem {
-        Problem::Operand { expected, found: type_name(self.values.node(id)) }
+        Problem::Operand { expected, found: self.values.node(id).type_name() }
     }
 
     // The memo.

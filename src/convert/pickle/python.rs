@@ -106,6 +106,6 @@ pub(crate) fn shown(values: &Values<'_>, id: NodeId) -> String {
             _ => "bytes".to_owned(),
         },
         Node::Int(value) => value.to_string(),
-        node => crate::convert::pickle::values::type_name(node).to_owned(),
+        node => node.type_name().to_owned(),
     }
 }

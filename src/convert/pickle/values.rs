@@ -274,30 +274,3 @@ fn payload(node: &Node) -> u64 {
         _ => 0,
     }) as u64
 }
-
-/// What Python calls the type of a node, for messages.
-pub(crate) fn type_name(node: &Node) -> &'static str {
-    match node {
-        Node::None => "None",
-        Node::Bool(_) => "bool",
-        Node::Int(_) | Node::BigInt(_) => "int",
-        Node::Float(_) => "float",
-        Node::Str(_) => "str",
-        Node::Bytes(_) => "bytes",
-        Node::ByteArray(_) => "bytearray",
-        Node::Tuple(_) => "tuple",
-        Node::List(_) => "list",
-        Node::Dict(_) => "dict",
-        Node::Set(_) => "set",
-        Node::FrozenSet(_) => "frozenset",
-        Node::Name { .. } => "name",
-        Node::Array(_)
-        | Node::Records(_)
-        | Node::Quotients(_)
-        | Node::ObjectArray { .. }
-        | Node::ArrayOfClass { .. } => "ndarray",
-        Node::Scalar { .. } => "numpy scalar",
-        Node::Dtype(_) => "numpy.dtype",
-        Node::Object(_) => "object",
-    }
-}

@@ -186,6 +186,35 @@ impl Graph {
     }
 }
 
+impl Node {
+    /// What Python calls the type, for messages: `dict`, `numpy.ndarray`.
+    pub(crate) fn type_name(&self) -> &'static str {
+        match self {
+            Node::None => "None",
+            Node::Bool(_) => "bool",
+            Node::Int(_) | Node::BigInt(_) => "int",
+            Node::Float(_) => "float",
+            Node::Str(_) => "str",
+            Node::Bytes(_) => "bytes",
+            Node::ByteArray(_) => "bytearray",
+            Node::Tuple(_) => "tuple",
+            Node::List(_) => "list",
+            Node::Dict(_) => "dict",
+            Node::Set(_) => "set",
+            Node::FrozenSet(_) => "frozenset",
+            Node::Name { .. } => "class or function",
+            Node::Array(_)
+            | Node::Records(_)
+            | Node::Quotients(_)
+            | Node::ObjectArray { .. }
+            | Node::ArrayOfClass { .. } => "numpy.ndarray",
+            Node::Scalar { .. } => "numpy scalar",
+            Node::Dtype(_) => "numpy.dtype",
+            Node::Object(_) => "object",
+        }
+    }
+}
+
 impl Records {
     /// The plain dtypes of the fields.
     pub fn field_dtypes(&self) -> impl Iterator<Item = Plain> + '_ {

@@ -14,7 +14,7 @@ use std::collections::HashMap;
 
 use crate::format::ArrayId;
 use crate::model::array::{ArraySink, ArraySource};
-use crate::model::graph::{Graph, Node, NodeId};
+use crate::model::graph::{Graph, NodeId};
 use crate::model::pack::walk;
 use crate::model::plan::{Op, Plan};
 
@@ -185,28 +185,5 @@ pub(crate) fn type_name(graph: &Graph, id: NodeId) -> String {
     if let Some((module, qualname)) = graph.class_of(id) {
         return format!("{module}.{qualname}");
     }
-    let name = match graph.node(id) {
-        Node::None => "None",
-        Node::Bool(_) => "bool",
-        Node::Int(_) | Node::BigInt(_) => "int",
-        Node::Float(_) => "float",
-        Node::Str(_) => "str",
-        Node::Bytes(_) => "bytes",
-        Node::ByteArray(_) => "bytearray",
-        Node::Tuple(_) => "tuple",
-        Node::List(_) => "list",
-        Node::Dict(_) => "dict",
-        Node::Set(_) => "set",
-        Node::FrozenSet(_) => "frozenset",
-        Node::Name { .. } => "a class or function",
-        Node::Array(_)
-        | Node::Records(_)
-        | Node::Quotients(_)
-        | Node::ObjectArray { .. }
-        | Node::ArrayOfClass { .. } => "numpy.ndarray",
-        Node::Scalar { .. } => "a numpy scalar",
-        Node::Dtype(_) => "numpy.dtype",
-        Node::Object(_) => "object",
-    };
-    name.to_owned()
+    graph.node(id).type_name().to_owned()
 }
