@@ -24,7 +24,7 @@ pub use format::dtype::{Dtype, DtypeError, Element, Field, Kind, Plain, Record, 
 pub use format::error::FormatError;
 pub use format::writer::{Parts, WriteError, Writer};
 pub use format::{ArrayId, ArrayInfo, OnProgress, Order, Progress, Role};
-pub use mapping::{MapError, Mapping, OpenOptions};
+pub use mapping::{CopyOnWrite, MapError, Mapping, OpenOptions};
 pub use model::aligned::AlignedBytes;
 pub use model::array::{ArrayError, ArrayRef};
 pub use model::blocks::Damage;

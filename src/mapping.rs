@@ -7,7 +7,7 @@ use std::ops::Range;
 use std::os::unix::fs::{FileTypeExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
-use memmap2::{Advice, Mmap, MmapOptions};
+use memmap2::{Advice, Mmap, MmapMut, MmapOptions};
 use nix::fcntl::OFlag;
 
 #[cfg(target_endian = "big")]
@@ -56,7 +56,19 @@ pub enum MapError {
 #[derive(Debug)]
 pub struct Mapping {
     map: Mmap,
+    /// Kept to map the very same file again, whatever the path leads to by then.
+    file: File,
     path: PathBuf,
+}
+
+/// The bytes of a [`Mapping`] once more, to write on: a page that is written to becomes this process's own, and the
+/// file stays as it is.
+#[derive(Debug)]
+pub struct CopyOnWrite {
+    /// Whoever reads or writes goes through `start`; held for its lifetime only.
+    _map: MmapMut,
+    start: usize,
+    len: usize,
 }
 
 impl Mapping {
@@ -84,7 +96,21 @@ impl Mapping {
         // check that. `store::fs` keeps it for our own files: they are written without a name, synced,
         // renamed, and never opened for writing again (SAFETY.md, "mapped files").
         let map = unsafe { options.map(&file) }.map_err(failed("map"))?;
-        Ok(Mapping { map, path: path.to_owned() })
+        Ok(Mapping { map, file, path: path.to_owned() })
+    }
+
+    /// Maps the same file privately.
+    ///
+    /// # Errors
+    ///
+    /// [`MapError`] names the path.
+    pub fn copy_on_write(&self) -> Result<CopyOnWrite, MapError> {
+        let mut options = MmapOptions::new();
+        options.len(self.map.len());
+        // SAFETY: as in `open`; what is written through this mapping never reaches the file.
+        let mut map = unsafe { options.map_copy(&self.file) }.map_err(|source| self.failed("map", source))?;
+        let (start, len) = (map.as_mut_ptr() as usize, map.len());
+        Ok(CopyOnWrite { _map: map, start, len })
     }
 
     /// The path it was opened with.
@@ -120,6 +146,18 @@ impl Mapping {
 
     fn failed(&self, action: &'static str, source: io::Error) -> MapError {
         MapError::Io { path: self.path.clone(), action, source }
+    }
+}
+
+impl CopyOnWrite {
+    /// The address of the first byte; the bytes after it are readable and writable.
+    pub fn start(&self) -> usize {
+        self.start
+    }
+
+    /// Number of bytes.
+    pub fn len_bytes(&self) -> usize {
+        self.len
     }
 }
 

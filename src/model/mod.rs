@@ -92,6 +92,11 @@ impl Model<Mapping> {
 }
 
 impl<D> Model<D> {
+    /// What holds the bytes.
+    pub fn data(&self) -> &D {
+        &self.data
+    }
+
     /// What can be computed from this file.
     pub fn plan(&self) -> &Plan {
         &self.plan

@@ -1,0 +1,121 @@
+//! NumPy arrays over mapped memory. The only place of the Python module with `unsafe`.
+#![allow(unsafe_code)]
+
+use std::ffi::c_int;
+use std::ptr;
+
+use numpy::npyffi::{self, PY_ARRAY_API, npy_intp};
+use numpy::{PyArrayDescr, PyArrayDescrMethods};
+use onecopy::{ArrayId, Dtype, Order};
+use pyo3::exceptions::PyValueError;
+use pyo3::prelude::*;
+use pyo3::sync::PyOnceLock;
+use pyo3::types::{PyDict, PyList, PyType};
+
+use crate::error::{self, Kind};
+use crate::source::{Mode, Source};
+
+/// Most dimensions of a NumPy array.
+const MAX_DIMENSIONS: usize = 64;
+
+/// The `numpy.dtype` of a dtype.
+pub(crate) fn descr<'py>(py: Python<'py>, dtype: &Dtype) -> PyResult<Bound<'py, PyArrayDescr>> {
+    static DTYPE: PyOnceLock<Py<PyType>> = PyOnceLock::new();
+    let class = DTYPE.import(py, "numpy", "dtype")?;
+    let made = match dtype {
+        Dtype::Plain(_) => class.call1((dtype.to_string(),))?,
+        Dtype::Record(record) => {
+            let (names, formats, offsets) = (PyList::empty(py), PyList::empty(py), PyList::empty(py));
+            for field in &record.fields {
+                names.append(&field.name)?;
+                let format = Dtype::Plain(field.dtype).to_string();
+                match field.shape.as_slice() {
+                    [] => formats.append(format)?,
+                    shape => formats.append((format, pyo3::types::PyTuple::new(py, shape)?))?,
+                }
+                offsets.append(field.offset)?;
+            }
+            let fields = PyDict::new(py);
+            fields.set_item("names", names)?;
+            fields.set_item("formats", formats)?;
+            fields.set_item("offsets", offsets)?;
+            fields.set_item("itemsize", record.itemsize)?;
+            class.call1((fields, record.aligned))?
+        }
+    };
+    Ok(made.cast_into::<PyArrayDescr>()?)
+}
+
+/// Elements of a stored array as a NumPy array that keeps `source` alive: `shape` of them from byte `skip` of the array on.
+///
+/// Read-only, or copy-on-write if `writable`. `descr` holds no objects.
+pub(crate) fn view<'py>(
+    source: &Bound<'py, Source>,
+    id: ArrayId,
+    skip: u64,
+    descr: Bound<'py, PyArrayDescr>,
+    shape: &[u64],
+    order: Order,
+    writable: bool,
+) -> PyResult<Bound<'py, PyAny>> {
+    let py = source.py();
+    let file = source.get();
+    let array = file.model().array_at(id).map_err(|error| refused(py, file, &error))?;
+    let bytes = array.bytes().map_err(|error| refused(py, file, &error))?;
+    let wrong = || PyValueError::new_err(format!("array `{}` is shorter than its part", array.name()));
+    let elements = shape.iter().try_fold(1u64, |count, len| count.checked_mul(*len));
+    let len = elements.and_then(|count| count.checked_mul(descr.itemsize() as u64)).ok_or_else(wrong)?;
+    let end = skip.checked_add(len).ok_or_else(wrong)?;
+    let (start, end) =
+        (usize::try_from(skip).map_err(|_| wrong())?, usize::try_from(end).map_err(|_| wrong())?);
+    let bytes = bytes.get(start..end).ok_or_else(wrong)?;
+    if shape.len() > MAX_DIMENSIONS || descr.has_object() {
+        return Err(wrong());
+    }
+    let mut data = bytes.as_ptr() as usize;
+    if writable {
+        let private = file.private().map_err(|error| refused(py, file, &error))?;
+        let offset = data - file.model().data().as_ref().as_ptr() as usize;
+        data = private.start() + offset;
+    }
+    let mut dims: Vec<npy_intp> = shape.iter().map(|len| *len as npy_intp).collect();
+    let mut flags = if writable { npyffi::NPY_ARRAY_WRITEABLE } else { 0 };
+    if order == Order::F {
+        flags |= npyffi::NPY_ARRAY_F_CONTIGUOUS;
+    }
+    // SAFETY: the API table is NumPy's own. `dims` has `shape.len()` entries, at most NumPy's limit; without strides NumPy
+    // computes those of the order in `flags`, which span exactly the bytes checked above. They belong to a mapping
+    // that `source` owns and never gives up, and `source` becomes the base of the array. Reference to `descr` is handed over.
+    let array = unsafe {
+        PY_ARRAY_API.PyArray_NewFromDescr(
+            py,
+            npyffi::get_type_object(py, npyffi::NpyTypes::PyArray_Type),
+            descr.into_dtype_ptr(),
+            dims.len() as c_int,
+            dims.as_mut_ptr(),
+            ptr::null_mut(),
+            data as *mut _,
+            flags,
+            ptr::null_mut(),
+        )
+    };
+    // SAFETY: a new reference, or null with an exception set.
+    let array = unsafe { Bound::from_owned_ptr_or_err(py, array) }?;
+    // SAFETY: `array` is an ndarray without a base; the reference to `source` is handed over.
+    let failed = unsafe {
+        PY_ARRAY_API.PyArray_SetBaseObject(py, array.as_ptr().cast(), source.clone().into_any().into_ptr())
+    };
+    if failed != 0 {
+        return Err(PyErr::fetch(py));
+    }
+    Ok(array)
+}
+
+/// Whether arrays of `source` can be written to.
+pub(crate) fn is_writable(source: &Source) -> bool {
+    source.mode() == Mode::CopyOnWrite
+}
+
+fn refused(py: Python<'_>, file: &Source, error: &(dyn std::error::Error + 'static)) -> PyErr {
+    error::translate(py, Kind::Format, Some(file.path()), error)
+}

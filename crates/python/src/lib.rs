@@ -1,0 +1,14 @@
+//! `onecopy._onecopy`: the library as Python sees it. Translates; decides nothing.
+#![deny(unsafe_code)]
+
+mod array;
+mod error;
+mod source;
+
+use pyo3::prelude::*;
+
+#[pymodule]
+fn _onecopy(module: &Bound<'_, PyModule>) -> PyResult<()> {
+    module.add("__version__", env!("CARGO_PKG_VERSION"))?;
+    module.add_class::<source::Source>()
+}
