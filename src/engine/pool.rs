@@ -1,19 +1,28 @@
 //! The crate's own thread pool.
 //!
 //! A child process inherits the memory of its parent's pool but none of its threads: work given to such a pool
-//! would never be done. So the pool remembers the process that built it, and a child builds another.
+//! would never be done, and a lock that a thread of the parent held would never be opened. So every process has a slot of
+//! its own, claimed without a lock, and never looks into those of its ancestors.
 #![forbid(unsafe_code)]
 
 use std::process;
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
 
 use rayon::ThreadPool;
 
-static POOL: Mutex<Option<Built>> = Mutex::new(None);
+/// One for each generation of processes that predicted before they forked; later ones predict on the calling thread.
+static SLOTS: [Slot; 64] = [const { Slot { pid: AtomicU32::new(0), built: Mutex::new(None) } }; 64];
+
+/// The pool of one process.
+struct Slot {
+    /// Whose it is; 0: nobody's.
+    pid: AtomicU32,
+    built: Mutex<Option<Built>>,
+}
 
 struct Built {
-    pid: u32,
     threads: usize,
     pool: Arc<ThreadPool>,
 }
@@ -35,21 +44,21 @@ fn pool(threads: usize) -> Option<Arc<ThreadPool>> {
     if threads < 2 {
         return None;
     }
-    let mut slot = POOL.lock().unwrap_or_else(PoisonError::into_inner);
-    let pid = process::id();
-    match slot.take() {
-        Some(built) if built.pid == pid && built.threads == threads => {
-            let pool = Arc::clone(&built.pool);
-            *slot = Some(built);
-            return Some(pool);
-        }
-        // The parent's threads are not here to be told to end: leave its memory alone.
-        Some(built) if built.pid != pid => std::mem::forget(built),
-        _ => {}
+    let mut built = slot(process::id())?.built.lock().unwrap_or_else(PoisonError::into_inner);
+    if let Some(built) = built.as_ref().filter(|built| built.threads == threads) {
+        return Some(Arc::clone(&built.pool));
     }
     let name = |index| format!("onecopy-{index}");
     let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).thread_name(name).build().ok()?;
     let pool = Arc::new(pool);
-    *slot = Some(Built { pid, threads, pool: Arc::clone(&pool) });
+    *built = Some(Built { threads, pool: Arc::clone(&pool) });
     Some(pool)
+}
+
+/// The slot of this process, claimed at its first call.
+fn slot(pid: u32) -> Option<&'static Slot> {
+    SLOTS.iter().find(|slot| match slot.pid.compare_exchange(0, pid, Ordering::AcqRel, Ordering::Acquire) {
+        Ok(_) => true,
+        Err(found) => found == pid,
+    })
 }

@@ -111,6 +111,45 @@ pub(crate) fn view<'py>(
     Ok(array)
 }
 
+/// A new array in C order with these bytes. `descr` holds no objects.
+pub(crate) fn owned<'py>(
+    py: Python<'py>,
+    descr: Bound<'py, PyArrayDescr>,
+    shape: &[u64],
+    bytes: &[u8],
+) -> PyResult<Bound<'py, PyAny>> {
+    let elements = shape.iter().try_fold(1u64, |count, len| count.checked_mul(*len));
+    let len = elements.and_then(|count| count.checked_mul(descr.itemsize() as u64));
+    if len != Some(bytes.len() as u64) || shape.len() > MAX_DIMENSIONS || descr.has_object() {
+        return Err(PyValueError::new_err("the bytes do not fill the array"));
+    }
+    let mut dims: Vec<npy_intp> = shape.iter().map(|len| *len as npy_intp).collect();
+    // SAFETY: the API table is NumPy's own. `dims` has `shape.len()` entries, at most NumPy's limit; without data NumPy
+    // allocates. The reference to `descr` is handed over.
+    let array = unsafe {
+        PY_ARRAY_API.PyArray_NewFromDescr(
+            py,
+            npyffi::get_type_object(py, npyffi::NpyTypes::PyArray_Type),
+            descr.into_dtype_ptr(),
+            dims.len() as c_int,
+            dims.as_mut_ptr(),
+            ptr::null_mut(),
+            ptr::null_mut(),
+            0,
+            ptr::null_mut(),
+        )
+    };
+    // SAFETY: a new reference, or null with an exception set.
+    let array = unsafe { Bound::from_owned_ptr_or_err(py, array) }?;
+    dims.fill(0);
+    // SAFETY: `array` is an ndarray, and `dims` one index for each of its dimensions.
+    let data = unsafe { PY_ARRAY_API.PyArray_GetPtr(py, array.as_ptr().cast(), dims.as_mut_ptr()) };
+    // SAFETY: NumPy allocated as many bytes as shape and item size call for, which is `bytes.len()`; nobody else has
+    // seen the array.
+    unsafe { ptr::copy_nonoverlapping(bytes.as_ptr(), data.cast(), bytes.len()) };
+    Ok(array)
+}
+
 /// Whether arrays of `source` can be written to.
 pub(crate) fn is_writable(source: &Source) -> bool {
     source.mode() == Mode::CopyOnWrite

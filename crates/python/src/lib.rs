@@ -3,6 +3,7 @@
 
 mod array;
 mod error;
+mod run;
 mod source;
 
 use pyo3::prelude::*;

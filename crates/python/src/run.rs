@@ -1,0 +1,125 @@
+//! The engine on NumPy input: borrows the rows, releases the GIL, answers with NumPy arrays.
+#![forbid(unsafe_code)]
+
+use numpy::{PyArray2, PyArrayMethods, PyReadonlyArray2, PyUntypedArray, PyUntypedArrayMethods};
+use onecopy::{Input, Method, Output, PredictError, RunOptions};
+use pyo3::exceptions::{PyAttributeError, PyTypeError, PyValueError};
+use pyo3::prelude::*;
+use pyo3::types::PyList;
+
+use crate::array;
+use crate::error::{self, Kind};
+use crate::source::Source;
+
+/// Runs `method` of a member of the plan, or of the whole plan, on the rows of `x`.
+///
+/// `x` is an array of `float32` or `float64` with two dimensions and any strides, and is not changed by anyone meanwhile.
+/// Gives one array, or a list of one per output.
+pub(crate) fn run<'py>(
+    py: Python<'py>,
+    source: &Bound<'py, Source>,
+    member: Option<u32>,
+    method: Method,
+    x: &Bound<'py, PyAny>,
+    threads: Option<usize>,
+) -> PyResult<Bound<'py, PyAny>> {
+    let rows = Rows::borrow(x)?;
+    let options = RunOptions { threads, ..RunOptions::default() };
+    let output = {
+        let (file, x) = (source.get(), rows.input());
+        py.detach(|| file.run(member, method, x, &options))
+    };
+    match output {
+        Ok(output) => to_python(py, &output),
+        Err(error) => Err(refused(py, source.get(), &error)),
+    }
+}
+
+impl Source {
+    fn run(
+        &self,
+        member: Option<u32>,
+        method: Method,
+        x: Input<'_>,
+        options: &RunOptions,
+    ) -> Result<Output, PredictError> {
+        let _ = member;
+        self.model().run(method, x, options)
+    }
+}
+
+/// The borrowed input.
+enum Rows<'py> {
+    F32(PyReadonlyArray2<'py, f32>),
+    F64(PyReadonlyArray2<'py, f64>),
+}
+
+impl<'py> Rows<'py> {
+    fn borrow(x: &Bound<'py, PyAny>) -> PyResult<Self> {
+        let array = x.cast::<PyUntypedArray>()?;
+        if array.is_aligned() {
+            if let Ok(x) = x.cast::<PyArray2<f64>>() {
+                return Ok(Rows::F64(x.try_readonly()?));
+            }
+            if let Ok(x) = x.cast::<PyArray2<f32>>() {
+                return Ok(Rows::F32(x.try_readonly()?));
+            }
+        }
+        let (dtype, dimensions) = (array.dtype(), array.ndim());
+        Err(PyTypeError::new_err(format!(
+            "expected an aligned array of float32 or float64 with 2 dimensions, found {dtype} with {dimensions}"
+        )))
+    }
+
+    fn input(&self) -> Input<'_> {
+        match self {
+            Rows::F32(x) => Input::F32(x.as_array()),
+            Rows::F64(x) => Input::F64(x.as_array()),
+        }
+    }
+}
+
+fn to_python<'py>(py: Python<'py>, output: &Output) -> PyResult<Bound<'py, PyAny>> {
+    let one = |array: &onecopy::OutputArray| {
+        let info = array.info();
+        let descr = array::descr(py, &info.dtype)?;
+        array::owned(py, descr, &info.shape, array.bytes())
+    };
+    match output.arrays.as_slice() {
+        [array] => one(array),
+        arrays => {
+            let list = PyList::empty(py);
+            for array in arrays {
+                list.append(one(array)?)?;
+            }
+            Ok(list.into_any())
+        }
+    }
+}
+
+/// The exception for a question that has no answer, in scikit-learn's words where it has some.
+fn refused(py: Python<'_>, source: &Source, error: &PredictError) -> PyErr {
+    match error {
+        PredictError::Columns { estimator, expected, found } => PyValueError::new_err(format!(
+            "X has {found} features, but {estimator} is expecting {expected} features as input."
+        )),
+        PredictError::Empty { estimator } => PyValueError::new_err(format!(
+            "Found array with 0 sample(s) while a minimum of 1 is required by {estimator}."
+        )),
+        PredictError::NotFinite { estimator, row, column, value } => {
+            let value = match *value {
+                "NaN" => format!("contains NaN.\n{estimator} does not accept missing values encoded as NaN."),
+                "infinity" => "contains infinity.".to_owned(),
+                other => format!("contains {other}."),
+            };
+            PyValueError::new_err(format!("Input X {value} Found at row {row}, column {column} (from 0)."))
+        }
+        PredictError::NoMethod { .. } => PyAttributeError::new_err(error.to_string()),
+        PredictError::Uncovered { .. } => error::raise(
+            py,
+            Kind::Unsupported,
+            format!("{error}; onecopy.load() gives the estimator itself, which has every method"),
+        ),
+        _ => error::translate(py, Kind::Format, Some(source.path()), error),
+    }
+}
