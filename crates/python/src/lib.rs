@@ -5,11 +5,14 @@ mod array;
 mod error;
 mod run;
 mod source;
+mod trust;
 
 use pyo3::prelude::*;
 
 #[pymodule]
 fn _onecopy(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add("__version__", env!("CARGO_PKG_VERSION"))?;
+    module.add_function(wrap_pyfunction!(trust::evidence, module)?)?;
+    module.add_function(wrap_pyfunction!(trust::trusted_names, module)?)?;
     module.add_class::<source::Source>()
 }
