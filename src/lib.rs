@@ -16,7 +16,7 @@ mod store;
 
 pub use convert::npy::read_npy_header;
 pub use convert::source::{Foreign, ForeignArray, ForeignData, ReadAt};
-pub use convert::{ConvertError, Limits, NpyProblem, Problem, read_foreign};
+pub use convert::{ConvertError, Limits, NpyProblem, Problem, read_foreign, read_with_buffers};
 pub use engine::{Input, Method, Output, OutputArray, PredictError, RunOptions};
 pub use format::codec::{Codec, Storage};
 pub use format::digest::Digest;
@@ -37,6 +37,7 @@ pub use model::plan::{Link, Op, Plan, PlanError, TreeLayout, Trees};
 pub use model::verify::{VerifyError, VerifyOptions, VerifyReport};
 pub use model::{Model, OpenError};
 pub use ops::convert::{ConvertFileError, ConvertOptions, ConvertReport, convert};
+pub use ops::dump::{DumpError, DumpOptions, DumpReport, Pickled, dump};
 pub use ops::inspect::{ArraySummary, Inspection, Native, ObjectSummary, Total};
 pub use ops::rewrite::{ArchiveOptions, RewriteError, RewriteReport, archive, restore};
 pub use ops::user::{FileWriteError, FileWriter};

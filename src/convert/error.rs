@@ -59,6 +59,15 @@ pub enum ConvertError {
         count: u64,
     },
 
+    /// Buffers that no opcode asks for.
+    #[error("the pickle uses {used} buffers, but {given} were given; it was made with others")]
+    UnusedBuffers {
+        /// How many it asks for.
+        used: usize,
+        /// How many there are.
+        given: usize,
+    },
+
     /// Nothing in the file.
     #[error("the file is empty; expected a pickle, a joblib file or an .npy array")]
     Empty,
@@ -173,6 +182,12 @@ pub enum Problem {
     Refused {
         /// What it needs.
         why: &'static str,
+    },
+    /// More buffers asked for than there are.
+    #[error("asks for one buffer more than the {given} that were given; the pickle was made with others")]
+    NoBuffer {
+        /// How many there are.
+        given: usize,
     },
     /// Values that stand in no order that `copyreg` defines.
     #[error("{what} after {after} on one object is refused: objects take items, then pairs, then one state")]

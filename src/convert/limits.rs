@@ -21,6 +21,15 @@ pub struct Limits {
 }
 
 impl Limits {
+    /// For what this process pickled itself. Depth still ends where a writer of the graph would.
+    pub(crate) const NONE: Limits = Limits {
+        opcodes: u64::MAX,
+        depth: 10_000,
+        memo_entries: u64::MAX,
+        held_bytes: u64::MAX,
+        decoded_bytes: u64::MAX,
+    };
+
     /// The usual limits for a source of `len_bytes` bytes: 2^30 opcodes, 10,000 levels, 2^27 memo entries, 4 GiB held in
     /// memory, and 1 GiB + 256 times the source decoded.
     pub fn for_source(len_bytes: u64) -> Self {

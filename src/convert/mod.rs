@@ -19,7 +19,8 @@ pub use self::limits::Limits;
 
 use self::container::Container;
 use self::limits::Budget;
-use self::source::{Foreign, ReadAt};
+use self::pickle::{Outcome, Stream};
+use self::source::{Foreign, Gathered, ReadAt};
 use self::spill::{Joined, Spill};
 use crate::format::OnProgress;
 
@@ -57,15 +58,46 @@ pub fn read_foreign(
         foreign.container.push_str(&compression);
         return Ok(foreign);
     }
-    let source_len = source.len_bytes();
-    let outcome = pickle::read(&*source, Budget::new(*limits), Spill::new(spool, source_len), progress)?;
-    let kind =
+    let stream = Stream { source: &*source, len: source.len_bytes(), buffers: None };
+    let outcome = pickle::read(stream, Budget::new(*limits), Spill::new(spool, stream.len), progress)?;
+    let mut foreign = into_foreign(outcome, source);
+    foreign.container.push_str(&compression);
+    Ok(foreign)
+}
+
+/// Reads a pickle of protocol 5 whose big buffers were passed beside it (`buffer_callback`), as plain data.
+///
+/// `buffers` are in the order in which the pickler gave them out. Their bytes are read from where they are when an
+/// array is read, and not before. Otherwise as [`read_foreign`].
+///
+/// # Errors
+///
+/// [`ConvertError`]: what is wrong, and where.
+pub fn read_with_buffers(
+    stream: Box<dyn ReadAt>,
+    buffers: Vec<Box<dyn ReadAt>>,
+    limits: &Limits,
+    spool: &mut dyn FnMut() -> io::Result<File>,
+    progress: OnProgress<'_>,
+) -> Result<Foreign, ConvertError> {
+    let len = stream.len_bytes();
+    let too_long = || ConvertError::Read { offset: 0, source: io::ErrorKind::FileTooLarge.into() };
+    let source = Gathered::new(stream, buffers).ok_or_else(too_long)?;
+    let ranges = source.buffers();
+    let spill = Spill::new(spool, source.len_bytes());
+    let stream = Stream { source: &source, len, buffers: Some(&ranges) };
+    let outcome = pickle::read(stream, Budget::new(*limits), spill, progress)?;
+    Ok(into_foreign(outcome, Box::new(source)))
+}
+
+fn into_foreign(outcome: Outcome, source: Box<dyn ReadAt>) -> Foreign {
+    let container =
         if outcome.joblib { "joblib".to_owned() } else { format!("pickle protocol {}", outcome.protocol) };
     let source = match outcome.spilled {
-        Some(spilled) => Box::new(Joined { source, source_len, spilled }),
+        Some(spilled) => Box::new(Joined { source_len: source.len_bytes(), source, spilled }),
         None => source,
     };
-    Ok(Foreign { graph: outcome.graph, arrays: outcome.arrays, source, container: kind + &compression })
+    Foreign { graph: outcome.graph, arrays: outcome.arrays, source, container }
 }
 
 #[cfg(test)]

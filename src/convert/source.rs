@@ -49,6 +49,46 @@ impl ReadAt for Vec<u8> {
     }
 }
 
+/// A stream of opcodes, then the buffers that were passed beside it, as if they were one file.
+pub(crate) struct Gathered {
+    pieces: Vec<Box<dyn ReadAt>>,
+    /// Where each piece starts, and where the last one ends.
+    starts: Vec<u64>,
+}
+
+impl Gathered {
+    /// `None` if they are 2^64 bytes or more.
+    pub(crate) fn new(stream: Box<dyn ReadAt>, buffers: Vec<Box<dyn ReadAt>>) -> Option<Self> {
+        let mut pieces = vec![stream];
+        pieces.extend(buffers);
+        let mut starts = vec![0u64];
+        let mut end = 0u64;
+        for piece in &pieces {
+            end = end.checked_add(piece.len_bytes())?;
+            starts.push(end);
+        }
+        Some(Gathered { pieces, starts })
+    }
+
+    /// Where the buffers are.
+    pub(crate) fn buffers(&self) -> Vec<Range<u64>> {
+        let bounds = self.starts.windows(2).skip(1);
+        bounds.map(|pair| pair[0]..pair[1]).collect()
+    }
+}
+
+impl ReadAt for Gathered {
+    fn len_bytes(&self) -> u64 {
+        self.starts.last().copied().unwrap_or(0)
+    }
+
+    fn read_exact_at(&self, offset: u64, buf: &mut [u8]) -> io::Result<()> {
+        let after = self.starts.partition_point(|start| *start <= offset);
+        let piece = after.saturating_sub(1).min(self.pieces.len() - 1);
+        self.pieces[piece].read_exact_at(offset - self.starts[piece], buf)
+    }
+}
+
 /// A foreign file as plain data: the object, and where the bytes of its arrays are.
 pub struct Foreign {
     /// The object; its array ids index `arrays`.

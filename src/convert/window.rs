@@ -18,8 +18,9 @@ pub(crate) struct Window<'a> {
 }
 
 impl<'a> Window<'a> {
-    pub(crate) fn new(source: &'a dyn ReadAt, offset: u64) -> Self {
-        Window { source, len: source.len_bytes(), buf: Vec::new(), start: offset, pos: 0 }
+    /// The first `len` bytes of `source`, which has as many.
+    pub(crate) fn new(source: &'a dyn ReadAt, len: u64) -> Self {
+        Window { source, len, buf: Vec::new(), start: 0, pos: 0 }
     }
 
     pub(crate) fn offset(&self) -> u64 {
@@ -159,7 +160,7 @@ mod tests {
     fn bytes_lines_and_skips_cross_chunk_borders() {
         let data: Vec<u8> =
             (0..100_000u32).map(|i| if i % 20_011 == 20_010 { b'\n' } else { (i % 10) as u8 + 48 }).collect();
-        let mut window = Window::new(&data, 0);
+        let mut window = Window::new(&data, data.len() as u64);
         assert_eq!(data[..20_010], window.line(1 << 20).unwrap()[..]);
         assert_eq!(20_011..53_011, window.skip(33_000).unwrap());
         assert_eq!(data[53_011..83_011], window.bytes(30_000).unwrap()[..]);

@@ -2,27 +2,22 @@
 #![forbid(unsafe_code)]
 
 use std::fs::File;
-use std::io::{self, Read};
+use std::io;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicU64, Ordering};
 
-use serde_json::json;
-
-use crate::convert::source::{Foreign, ReadAt};
+use crate::convert::source::ReadAt;
 use crate::convert::{ConvertError, Limits, read_foreign};
 use crate::format::codec::Codec;
 use crate::format::digest::Digest;
 use crate::format::header::MAGIC;
-use crate::format::lanes::{NewArray, Pull};
-use crate::format::writer::{Parts, WriteError, Writer};
-use crate::format::{ArrayId, ArrayInfo, OnProgress, Progress, Role};
-use crate::model::array::ArraySink;
-use crate::model::graph::{Graph, GraphError};
-use crate::model::lower::{LowerError, lower};
-use crate::model::pack::{PackError, pack};
+use crate::format::OnProgress;
+use crate::format::writer::WriteError;
+use crate::model::graph::GraphError;
+use crate::model::lower::LowerError;
+use crate::model::pack::PackError;
 use crate::model::plan::Plan;
-use crate::ops::describe::describe;
+use crate::ops::model_file::{Contents, Failed, Written, write_model};
 use crate::store::fs::{PublishError, StepError, publish, unnamed_in};
 
 /// How a file is converted.
@@ -160,11 +155,21 @@ pub fn convert(
     };
     let graph_error = |source| ConvertFileError::Graph { path: src.to_owned(), source };
     foreign.graph.check(&foreign).map_err(graph_error)?;
-    let work = Conversion { src, dst, options, progress, source_bytes };
-    publish(dst, |file| work.write(file, foreign)).map_err(|error| match error {
+    let container = foreign.container.clone();
+    let sections = options.metadata.iter().map(|user| ("user", user)).collect();
+    let contents = Contents { source: &container, sections, codec: Codec::Raw, progress };
+    let written = publish(dst, |file| {
+        write_model(file, foreign, &contents).map_err(|failed| match failed {
+            Failed::Lower(source) => ConvertFileError::Lower { path: src.to_owned(), source },
+            Failed::Pack(source) => ConvertFileError::Pack { path: src.to_owned(), source },
+            Failed::Write(source) => ConvertFileError::Write { path: dst.to_owned(), source },
+        })
+    });
+    let Written { model, plan, arrays, bytes, digest } = written.map_err(|error| match error {
         PublishError::Write(error) => error,
         PublishError::Step(step) => ConvertFileError::Publish(step),
-    })
+    })?;
+    Ok(ConvertReport { container, model, plan, arrays, source_bytes, bytes, digest })
 }
 
 /// Opens the source, if it is a file, another one than the target, and not converted already.
@@ -188,97 +193,4 @@ fn open(src: &Path, dst: &Path) -> Result<File, ConvertFileError> {
         return Err(ConvertFileError::Already { path: path() });
     }
     Ok(file)
-}
-
-struct Conversion<'a> {
-    src: &'a Path,
-    dst: &'a Path,
-    options: &'a ConvertOptions,
-    progress: OnProgress<'a>,
-    source_bytes: u64,
-}
-
-impl Conversion<'_> {
-    fn write(&self, file: &mut File, mut foreign: Foreign) -> Result<ConvertReport, ConvertFileError> {
-        let src = || self.src.to_owned();
-        let failed = |source| ConvertFileError::Write { path: self.dst.to_owned(), source };
-        let mut writer = Writer::new(file, Codec::Raw).map_err(failed)?;
-        let done = AtomicU64::new(0);
-        let mut sink = Counted { writer: &mut writer, done: &done, progress: self.progress, arrays: 0 };
-        let lowering = lower(&foreign.graph, &foreign, &mut sink)
-            .map_err(|source| ConvertFileError::Lower { path: src(), source })?;
-        let description = describe(&foreign.graph, &foreign);
-        let model = description.model.clone();
-        let metadata = json!({
-            "onecopy": { "version": env!("CARGO_PKG_VERSION"), "source": foreign.container },
-            "model": description,
-        });
-        let metadata = self.with_user(metadata).to_string();
-        let graph = std::mem::replace(&mut foreign.graph, Graph::empty());
-        let graph = pack(graph, &foreign, &lowering.stored, &mut sink)
-            .map_err(|source| ConvertFileError::Pack { path: src(), source })?;
-        let arrays = sink.arrays;
-        let (graph, plan) = (graph.encode(), lowering.plan.encode());
-        let parts = Parts { graph: &graph, plan: &plan, metadata: metadata.as_bytes() };
-        let (file, digest) = writer.finish(&parts).map_err(failed)?;
-        let bytes = file.metadata().map_err(|source| failed(WriteError::Output { offset: 0, source }))?.len();
-        let source_bytes = self.source_bytes;
-        let (container, plan) = (foreign.container, lowering.plan);
-        Ok(ConvertReport { container, model, plan, arrays, source_bytes, bytes, digest })
-    }
-
-    fn with_user(&self, mut metadata: serde_json::Value) -> serde_json::Value {
-        if let (Some(user), Some(metadata)) = (&self.options.metadata, metadata.as_object_mut()) {
-            metadata.insert("user".to_owned(), user.clone());
-        }
-        metadata
-    }
-}
-
-/// Tells how much has been written.
-struct Counted<'a, 'w> {
-    writer: &'a mut Writer<&'w mut File>,
-    done: &'a AtomicU64,
-    progress: OnProgress<'a>,
-    arrays: u32,
-}
-
-impl ArraySink for Counted<'_, '_> {
-    fn add(&mut self, name: &str, info: &ArrayInfo, role: Role, data: &mut dyn Read) -> io::Result<ArrayId> {
-        let mut data = CountedRead { data, done: self.done, progress: self.progress };
-        let id = self.writer.add(name, info, role, &mut data)?;
-        self.arrays += 1;
-        Ok(id)
-    }
-
-    fn add_together(&mut self, arrays: &[NewArray<'_>], pull: &mut Pull<'_>) -> io::Result<Vec<ArrayId>> {
-        let (done, progress) = (self.done, self.progress);
-        let ids = self.writer.add_together(arrays, &mut || {
-            let parts = pull()?;
-            let len = parts.iter().flatten().map(Vec::len).sum::<usize>() as u64;
-            count(done, progress, len);
-            Ok(parts)
-        })?;
-        self.arrays += ids.len() as u32;
-        Ok(ids)
-    }
-}
-
-fn count(done: &AtomicU64, progress: OnProgress<'_>, len: u64) {
-    let done_bytes = done.fetch_add(len, Ordering::Relaxed) + len;
-    progress(Progress { what: "writing", done_bytes, total_bytes: 0 });
-}
-
-struct CountedRead<'a> {
-    data: &'a mut dyn Read,
-    done: &'a AtomicU64,
-    progress: OnProgress<'a>,
-}
-
-impl Read for CountedRead<'_> {
-    fn read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
-        let len = self.data.read(buf)?;
-        count(self.done, self.progress, len as u64);
-        Ok(len)
-    }
 }

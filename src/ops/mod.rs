@@ -1,9 +1,11 @@
-//! Whole-file operations by path: convert, archive, restore, verify, inspect.
+//! Whole-file operations by path: convert, dump, archive, restore, verify, inspect.
 #![forbid(unsafe_code)]
 
 pub(crate) mod convert;
 mod describe;
+pub(crate) mod dump;
 pub(crate) mod inspect;
+mod model_file;
 pub(crate) mod rewrite;
 pub(crate) mod user;
 pub(crate) mod verify;

@@ -126,6 +126,31 @@ impl Steps for RealSteps {
     }
 }
 
+/// All steps but those that wait for the disk.
+struct Unsynced(RealSteps);
+
+impl Steps for Unsynced {
+    fn create(&mut self, dir: &Path, prefix: &str, mode: u32) -> io::Result<Unpublished> {
+        self.0.create(dir, prefix, mode)
+    }
+
+    fn name(&mut self, file: Unpublished, dir: &Path, prefix: &str) -> io::Result<NamedTempFile> {
+        self.0.name(file, dir, prefix)
+    }
+
+    fn sync(&mut self, _: &File) -> io::Result<()> {
+        Ok(())
+    }
+
+    fn rename(&mut self, file: NamedTempFile, path: &Path) -> io::Result<()> {
+        self.0.rename(file, path)
+    }
+
+    fn sync_dir(&mut self, _: &Path) -> io::Result<()> {
+        Ok(())
+    }
+}
+
 fn temporary(prefix: &str) -> tempfile::Builder<'_, 'static> {
     let mut builder = tempfile::Builder::new();
     builder.prefix(prefix).suffix(".tmp");
@@ -235,6 +260,15 @@ pub fn publish<T, E: std::error::Error + 'static>(
     write: impl FnOnce(&mut File) -> Result<T, E>,
 ) -> Result<T, PublishError<E>> {
     publish_by(RealSteps, path, write)
+}
+
+/// [`publish`] without waiting for the disk: whoever looks sees the old file or the new one, but after a power cut
+/// the new one may be empty or cut short.
+pub(crate) fn publish_unsynced<T, E: std::error::Error + 'static>(
+    path: &Path,
+    write: impl FnOnce(&mut File) -> Result<T, E>,
+) -> Result<T, PublishError<E>> {
+    publish_by(Unsynced(RealSteps), path, write)
 }
 
 pub(crate) fn publish_by<S: Steps, T, E: std::error::Error + 'static>(

@@ -1,6 +1,8 @@
 //! The stack machine. Opcodes build nodes; whatever would import or call becomes a name or an object.
 #![forbid(unsafe_code)]
 
+use std::ops::Range;
+
 use crate::convert::error::{ConvertError, Fault, Problem};
 use crate::convert::joblib;
 use crate::convert::limits::Budget;
@@ -26,16 +28,29 @@ pub(crate) struct Outcome {
     pub(crate) joblib: bool,
 }
 
-/// Reads the one pickle that `source` is.
+/// A pickle, and the buffers that were passed beside it.
+#[derive(Clone, Copy)]
+pub(crate) struct Stream<'a> {
+    /// The opcodes, and the buffers behind them.
+    pub(crate) source: &'a dyn ReadAt,
+    /// Bytes of the opcodes.
+    pub(crate) len: u64,
+    /// Where the buffers are in `source`; `None` if it is a file, which has none.
+    pub(crate) buffers: Option<&'a [Range<u64>]>,
+}
+
+/// Reads the one pickle that `stream` is.
 pub(crate) fn read<'a>(
-    source: &'a dyn ReadAt,
+    stream: Stream<'a>,
     budget: Budget,
     spill: Spill<'a>,
     progress: OnProgress<'_>,
 ) -> Result<Outcome, ConvertError> {
     let mut machine = Machine {
-        window: Window::new(source, 0),
-        values: Values::new(source, budget, spill),
+        window: Window::new(stream.source, stream.len),
+        values: Values::new(stream.source, budget, spill),
+        buffers: stream.buffers,
+        used_buffers: 0,
         run: Run::default(),
         outer: None,
         joblib: false,
@@ -45,6 +60,10 @@ pub(crate) fn read<'a>(
     let (offset, count) = (machine.window.offset(), machine.window.remaining());
     if count > 0 {
         return Err(ConvertError::TrailingBytes { offset, count });
+    }
+    let given = stream.buffers.map_or(0, <[_]>::len);
+    if machine.used_buffers < given {
+        return Err(ConvertError::UnusedBuffers { used: machine.used_buffers, given });
     }
     let Machine { mut values, run, joblib, .. } = machine;
     let (graph, arrays) = finish::finish(&mut values, root).map_err(|fault| fault.at_end(offset))?;
@@ -68,6 +87,8 @@ struct Run {
 pub(crate) struct Machine<'a> {
     pub(crate) window: Window<'a>,
     pub(crate) values: Values<'a>,
+    buffers: Option<&'a [Range<u64>]>,
+    used_buffers: usize,
     run: Run,
     /// The joblib stream around the pickle of an object array. Those do not nest further.
     outer: Option<Box<Run>>,
@@ -234,13 +255,9 @@ impl Machine<'_> {
             Opcode::NewObjEx => self.new_obj(true)?,
             Opcode::Reduce => self.reduce()?,
             Opcode::Build => self.build()?,
-            Opcode::PersId
-            | Opcode::BinPersId
-            | Opcode::Ext1
-            | Opcode::Ext2
-            | Opcode::Ext4
-            | Opcode::NextBuffer
-            | Opcode::ReadonlyBuffer => return Err(Problem::Refused { why: why_refused(opcode) }.into()),
+            Opcode::NextBuffer => self.next_buffer()?,
+            Opcode::ReadonlyBuffer => self.readonly_buffer()?,
+            Opcode::PersId | Opcode::BinPersId | Opcode::Ext1 | Opcode::Ext2 | Opcode::Ext4 => return Err(Problem::Refused { why: why_refused(opcode) }.into()),
         }
         Ok(None)
     }
@@ -421,6 +438,33 @@ impl Machine<'_> {
             Blob::Inline(self.window.bytes(len)?.into())
         };
         self.push(node(blob))
+    }
+
+    /// A buffer becomes what it would be without a `buffer_callback`: a `bytearray`.
+    fn next_buffer(&mut self) -> Result<(), Fault> {
+        let Some(buffers) = self.buffers else {
+            return Err(Problem::Refused { why: why_refused(Opcode::NextBuffer) }.into());
+        };
+        let given = buffers.len();
+        let range = buffers.get(self.used_buffers).cloned().ok_or(Problem::NoBuffer { given })?;
+        self.used_buffers += 1;
+        let blob = self.values.blob_at(range)?;
+        self.push(Node::ByteArray(blob))
+    }
+
+    /// The buffer just read is `bytes`, not `bytearray`.
+    fn readonly_buffer(&mut self) -> Result<(), Fault> {
+        if self.buffers.is_none() {
+            return Err(Problem::Refused { why: why_refused(Opcode::ReadonlyBuffer) }.into());
+        }
+        let top = self.pop()?;
+        match self.values.node(top) {
+            Node::Bytes(blob) | Node::ByteArray(blob) => {
+                let node = Node::Bytes(blob.clone());
+                self.push(node)
+            }
+            _ => Err(self.operand(top, "a buffer").into()),
+        }
     }
 
     // Containers.

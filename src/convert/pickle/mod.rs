@@ -10,6 +10,6 @@ pub(crate) mod python;
 mod text;
 pub(crate) mod values;
 
-pub(crate) use self::machine::read;
+pub(crate) use self::machine::{Outcome, Stream, read};
 pub(crate) use self::numpy::{fits, holds_objects, itemsize, of_class};
 pub(crate) use self::opcode::Opcode;

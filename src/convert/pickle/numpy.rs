@@ -4,11 +4,12 @@
 use std::collections::HashMap;
 
 use crate::convert::error::Fault;
+use crate::convert::pickle::python::object;
 use crate::convert::pickle::values::{Raw, Values};
 use crate::convert::source::ForeignData;
 use crate::format::Order;
 use crate::format::dtype::{Dtype, Field, Kind, Plain, Record, TimeUnit};
-use crate::model::graph::{Node, NodeId, Object};
+use crate::model::graph::{Make, Node, NodeId, Object};
 
 const UNITS: [&str; 14] = ["Y", "M", "W", "D", "h", "m", "s", "ms", "us", "ns", "ps", "fs", "as", "generic"];
 
@@ -35,18 +36,45 @@ pub(crate) fn build(values: &mut Values<'_>, object: &Object, state: NodeId) -> 
     }
 }
 
-/// `_frombuffer(buffer, dtype, shape, order)`
+/// `_frombuffer(buffer, dtype, shape, order)`; with order `'K'` and, last, the axes to transpose to.
 fn from_buffer(values: &mut Values<'_>, args: &[NodeId]) -> Result<Option<Node>, Fault> {
-    let &[buffer, dtype, shape, order] = args else { return Ok(None) };
+    let (buffer, dtype, shape, order, axes) = match *args {
+        [buffer, dtype, shape, order] => (buffer, dtype, shape, order, None),
+        [buffer, dtype, shape, order, axes] => (buffer, dtype, shape, order, Some(axes)),
+        _ => return Ok(None),
+    };
     let Node::Dtype(dtype) = values.node(dtype) else { return Ok(None) };
-    let order = match values.str_at(order) {
-        Some("C") => Order::C,
-        Some("F") => Order::F,
+    let (order, axes) = match (values.str_at(order), axes) {
+        (Some("C"), None) => (Order::C, None),
+        (Some("F"), None) => (Order::F, None),
+        (Some("K"), Some(axes)) => (Order::C, Some(axes)),
         _ => return Ok(None),
     };
     let dtype = dtype.clone();
     let (Some(shape), Some(data)) = (values.shape_at(shape), data(values, buffer)) else { return Ok(None) };
-    values.array_node(dtype, shape, order, data)
+    let ndim = shape.len();
+    let node = values.array_node(dtype, shape, order, data)?;
+    match (node, axes) {
+        (Some(node), Some(axes)) if is_permutation(values, axes, ndim) => {
+            transposed(values, node, axes).map(Some)
+        }
+        (_, Some(_)) => Ok(None),
+        (node, None) => Ok(node),
+    }
+}
+
+fn is_permutation(values: &Values<'_>, axes: NodeId, ndim: usize) -> bool {
+    let Some(axes) = values.shape_at(axes) else { return false };
+    (0..ndim as u64).all(|axis| axes.contains(&axis)) && axes.len() == ndim
+}
+
+/// `numpy.transpose(array, axes)`: how an array whose axes lie in another order in memory keeps that order, on which
+/// the order of sums depends.
+fn transposed(values: &mut Values<'_>, array: Node, axes: NodeId) -> Result<Node, Fault> {
+    let array = values.add(array)?;
+    let callable = values.add(Node::Name { module: "numpy".into(), qualname: "transpose".into() })?;
+    let args = values.add(Node::Tuple(vec![array, axes]))?;
+    Ok(object(Make::Call, callable, args))
 }
 
 /// `scalar(dtype, bytes)`

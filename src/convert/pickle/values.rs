@@ -134,6 +134,14 @@ impl<'a> Values<'a> {
         self.add_array(info, ForeignData::Source(range)).map(Blob::Array)
     }
 
+    /// Bytes of a buffer: short ones are read, others stay where they are.
+    pub(crate) fn blob_at(&mut self, range: Range<u64>) -> Result<Blob, Fault> {
+        if range.end - range.start < LONG {
+            return Ok(Blob::Inline(self.read_long(&range)?.into()));
+        }
+        Ok(self.blob_in_source(range)?)
+    }
+
     /// A `bytes` value that was decoded: in memory if short, else in the spill file.
     pub(crate) fn blob(&mut self, bytes: Vec<u8>) -> Result<Blob, Fault> {
         if (bytes.len() as u64) < LONG {

@@ -10,6 +10,7 @@ mod decode;
 mod encode;
 mod error;
 pub(crate) mod read;
+mod sets;
 #[cfg(test)]
 mod tests;
 mod view;

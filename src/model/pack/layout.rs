@@ -1,7 +1,7 @@
 //! Which arrays of the source are stored together, and in what form.
 #![forbid(unsafe_code)]
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 use crate::format::dtype::{Dtype, Field, Plain};
 use crate::format::{ArrayId, ArrayInfo, Order};
@@ -112,6 +112,7 @@ impl Layout {
         }
         let mut groups: Vec<Group> = Vec::new();
         let mut places = HashMap::new();
+        let nodes: HashSet<ArrayId> = walk.siblings.values().copied().collect();
         for (name, seen) in alike(walk, arrays, stored) {
             let Some(first) = seen.first() else { continue };
             let mut info = arrays.info(first.array);
@@ -128,7 +129,9 @@ impl Layout {
             }
             let form = match stored.get(&first.array) {
                 Some(id) => Form::Stored(*id),
-                None if first.whole => columns_of(&info).map_or(Form::Plain, Form::Columns),
+                None if first.whole && (nodes.contains(&first.array) || padding(&info.dtype) > 0) => {
+                    columns_of(&info).map_or(Form::Plain, Form::Columns)
+                }
                 None => Form::Plain,
             };
             let name = match form {
@@ -205,13 +208,22 @@ fn alike<'a>(
     groups.into_iter().flat_map(named).collect()
 }
 
+/// Bytes of a record that belong to no field.
+fn padding(dtype: &Dtype) -> u64 {
+    let Dtype::Record(record) = dtype else { return 0 };
+    u64::from(record.itemsize).saturating_sub(size(&record.fields))
+}
+
+fn size(fields: &[Field]) -> u64 {
+    fields.iter().filter_map(Field::len_bytes).map(u64::from).sum()
+}
+
 /// The fields of a record array that can be taken apart and put together again.
 fn columns_of(info: &ArrayInfo) -> Option<Vec<Column>> {
     let Dtype::Record(record) = &info.dtype else { return None };
     info.dtype.validate().ok()?;
-    let size: u64 = record.fields.iter().filter_map(Field::len_bytes).map(u64::from).sum();
     let suits = (1..=MAX_FIELDS).contains(&record.fields.len())
-        && u64::from(record.itemsize) <= MAX_PADDING + 2 * size
+        && u64::from(record.itemsize) <= MAX_PADDING + 2 * size(&record.fields)
         && !info.shape.is_empty()
         && (info.order == Order::C || info.shape.len() == 1);
     let column = |field: &Field| Column { field: field.clone(), stored: field.dtype };

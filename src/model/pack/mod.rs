@@ -2,8 +2,9 @@
 //!
 //! - Arrays alike in many similar objects (the trees of a forest) are stored end to end in one array, so that
 //!   opening a file does not take longer the more trees there are.
-//! - Record arrays become one array per field, each of the narrowest integers that hold every value. Bytes between
-//!   fields are dropped: they are whatever was in memory.
+//! - The nodes of trees (records beside `values`), and records with padding, become one array per field, each of the
+//!   narrowest integers that hold every value. Bytes between fields are dropped: they are whatever was in memory.
+//!   Other records stay as they are, so that they can be mapped.
 //! - `values` of a classification tree are counts divided by the weight of the node; the counts are stored if
 //!   dividing them gives every bit back.
 //!

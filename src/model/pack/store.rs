@@ -2,8 +2,9 @@
 #![forbid(unsafe_code)]
 
 use std::io::{self, Read};
+use std::ops::Range;
 
-use crate::format::dtype::{Dtype, Plain};
+use crate::format::dtype::{Dtype, Field, Plain};
 use crate::format::lanes::NewArray;
 use crate::format::{ArrayId, ArrayInfo, Role};
 use crate::model::array::{ArraySink, ArraySource};
@@ -62,6 +63,7 @@ fn store_plain(
 ) -> Result<ArrayId, PackError> {
     let rows = group.row_bytes();
     let mut members = group.members.iter().map(|member| (member.array, member.rows * rows));
+    let padding = Padding::of(&group.info.dtype);
     let mut current = None;
     let read = |buf: &mut [u8]| {
         loop {
@@ -79,7 +81,9 @@ fn store_plain(
             if len == 0 {
                 return Ok(0);
             }
-            arrays.read_at(array, at, buf.get_mut(..len).unwrap_or_default())?;
+            let buf = buf.get_mut(..len).unwrap_or_default();
+            arrays.read_at(array, at, buf)?;
+            padding.clear(buf, at);
             current = Some((array, at + len as u64, end));
             return Ok(len);
         }
@@ -129,6 +133,49 @@ fn store_numerators(
     in_order(&values.chunks(), work, |next| {
         add(sink, values.name(), &values.info(dtype), read_parts(|| next().transpose()))
     })
+}
+
+/// The bytes of a record that belong to no field: whatever was in memory.
+struct Padding {
+    holes: Vec<Range<u64>>,
+    itemsize: u64,
+}
+
+impl Padding {
+    fn of(dtype: &Dtype) -> Self {
+        let mut holes = Vec::new();
+        let itemsize = u64::from(dtype.itemsize()).max(1);
+        if let Dtype::Record(record) = dtype {
+            let span = |field: &Field| {
+                let start = u64::from(field.offset);
+                (start, start + field.len_bytes().map_or(0, u64::from))
+            };
+            let mut fields: Vec<_> = record.fields.iter().map(span).collect();
+            fields.sort_unstable();
+            let mut free_from = 0;
+            for (start, end) in fields.into_iter().chain([(itemsize, itemsize)]) {
+                if start > free_from {
+                    holes.push(free_from..start);
+                }
+                free_from = free_from.max(end);
+            }
+        }
+        Padding { holes, itemsize }
+    }
+
+    /// Clears the padding in bytes of records, of which the first is byte `at` of the array.
+    fn clear(&self, buf: &mut [u8], at: u64) {
+        let len = buf.len() as u64;
+        let mut record = at - at % self.itemsize;
+        while !self.holes.is_empty() && record < at + len {
+            for hole in &self.holes {
+                let start = (record + hole.start).clamp(at, at + len) - at;
+                let end = (record + hole.end).clamp(at, at + len) - at;
+                buf[start as usize..end as usize].fill(0);
+            }
+            record += self.itemsize;
+        }
+    }
 }
 
 /// A field's name without the dots and control characters that would confuse in an array's name.

@@ -1,0 +1,132 @@
+//! A foreign object written as a model file: plan, arrays, graph and metadata.
+#![forbid(unsafe_code)]
+
+use std::fs::File;
+use std::io::{self, Read};
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use serde_json::{Map, Value, json};
+
+use crate::convert::source::Foreign;
+use crate::format::codec::Codec;
+use crate::format::digest::Digest;
+use crate::format::lanes::{NewArray, Pull};
+use crate::format::writer::{Parts, WriteError, Writer};
+use crate::format::{ArrayId, ArrayInfo, OnProgress, Progress, Role};
+use crate::model::array::ArraySink;
+use crate::model::graph::Graph;
+use crate::model::lower::{LowerError, lower};
+use crate::model::pack::{PackError, pack};
+use crate::model::plan::Plan;
+use crate::ops::describe::describe;
+
+/// How a model file is written.
+pub(super) struct Contents<'a> {
+    /// Where the object comes from, in words.
+    pub(super) source: &'a str,
+    /// Sections of the metadata besides `onecopy` and `model`.
+    pub(super) sections: Vec<(&'static str, &'a Value)>,
+    pub(super) codec: Codec,
+    pub(super) progress: OnProgress<'a>,
+}
+
+/// What was written.
+pub(super) struct Written {
+    pub(super) model: String,
+    pub(super) plan: Plan,
+    pub(super) arrays: u32,
+    pub(super) bytes: u64,
+    pub(super) digest: Digest,
+}
+
+/// The step that failed.
+pub(super) enum Failed {
+    Lower(LowerError),
+    Pack(PackError),
+    Write(WriteError),
+}
+
+impl From<WriteError> for Failed {
+    fn from(error: WriteError) -> Self {
+        Failed::Write(error)
+    }
+}
+
+/// Writes `foreign`, whose graph has been checked, to an empty file.
+pub(super) fn write_model(
+    file: &mut File,
+    mut foreign: Foreign,
+    contents: &Contents<'_>,
+) -> Result<Written, Failed> {
+    foreign.graph.sort_sets();
+    let mut writer = Writer::new(file, contents.codec)?;
+    let done = AtomicU64::new(0);
+    let mut sink = Counted { writer: &mut writer, done: &done, progress: contents.progress, arrays: 0 };
+    let lowering = lower(&foreign.graph, &foreign, &mut sink).map_err(Failed::Lower)?;
+    let description = describe(&foreign.graph, &foreign);
+    let model = description.model.clone();
+    let mut metadata = Map::new();
+    metadata.insert(
+        "onecopy".to_owned(),
+        json!({ "version": env!("CARGO_PKG_VERSION"), "source": contents.source }),
+    );
+    metadata.insert("model".to_owned(), json!(description));
+    metadata.extend(contents.sections.iter().map(|(name, value)| ((*name).to_owned(), (*value).clone())));
+    let metadata = Value::Object(metadata).to_string();
+    let graph = std::mem::replace(&mut foreign.graph, Graph::empty());
+    let graph = pack(graph, &foreign, &lowering.stored, &mut sink).map_err(Failed::Pack)?;
+    let arrays = sink.arrays;
+    let (graph, plan) = (graph.encode(), lowering.plan.encode());
+    let parts = Parts { graph: &graph, plan: &plan, metadata: metadata.as_bytes() };
+    let (file, digest) = writer.finish(&parts)?;
+    let bytes = file.metadata().map_err(|source| WriteError::Output { offset: 0, source })?.len();
+    Ok(Written { model, plan: lowering.plan, arrays, bytes, digest })
+}
+
+/// Tells how much has been written.
+struct Counted<'a, 'w> {
+    writer: &'a mut Writer<&'w mut File>,
+    done: &'a AtomicU64,
+    progress: OnProgress<'a>,
+    arrays: u32,
+}
+
+impl ArraySink for Counted<'_, '_> {
+    fn add(&mut self, name: &str, info: &ArrayInfo, role: Role, data: &mut dyn Read) -> io::Result<ArrayId> {
+        let mut data = CountedRead { data, done: self.done, progress: self.progress };
+        let id = self.writer.add(name, info, role, &mut data)?;
+        self.arrays += 1;
+        Ok(id)
+    }
+
+    fn add_together(&mut self, arrays: &[NewArray<'_>], pull: &mut Pull<'_>) -> io::Result<Vec<ArrayId>> {
+        let (done, progress) = (self.done, self.progress);
+        let ids = self.writer.add_together(arrays, &mut || {
+            let parts = pull()?;
+            let len = parts.iter().flatten().map(Vec::len).sum::<usize>() as u64;
+            count(done, progress, len);
+            Ok(parts)
+        })?;
+        self.arrays += ids.len() as u32;
+        Ok(ids)
+    }
+}
+
+fn count(done: &AtomicU64, progress: OnProgress<'_>, len: u64) {
+    let done_bytes = done.fetch_add(len, Ordering::Relaxed) + len;
+    progress(Progress { what: "writing", done_bytes, total_bytes: 0 });
+}
+
+struct CountedRead<'a> {
+    data: &'a mut dyn Read,
+    done: &'a AtomicU64,
+    progress: OnProgress<'a>,
+}
+
+impl Read for CountedRead<'_> {
+    fn read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
+        let len = self.data.read(buf)?;
+        count(self.done, self.progress, len as u64);
+        Ok(len)
+    }
+}
