@@ -8,10 +8,10 @@ use std::path::{Path, PathBuf};
 
 use crate::convert::source::ReadAt;
 use crate::convert::{ConvertError, Limits, read_foreign};
+use crate::format::OnProgress;
 use crate::format::codec::Codec;
 use crate::format::digest::Digest;
 use crate::format::header::MAGIC;
-use crate::format::OnProgress;
 use crate::format::writer::WriteError;
 use crate::model::graph::GraphError;
 use crate::model::lower::LowerError;

@@ -128,11 +128,8 @@ pub fn dump(
         (Err(source), None) => return Err(DumpError::Read(source)),
     };
     foreign.graph.check(&foreign).map_err(DumpError::Graph)?;
-    let sections = [
-        ("environment", &options.environment),
-        ("schema", &options.schema),
-        ("user", &options.user),
-    ];
+    let sections =
+        [("environment", &options.environment), ("schema", &options.schema), ("user", &options.user)];
     let sections = sections.into_iter().filter_map(|(name, value)| Some((name, value.as_ref()?))).collect();
     let contents = Contents { source: "dump", sections, codec: options.codec, progress };
     let write = |file: &mut std::fs::File| {

@@ -165,7 +165,8 @@ class View:
         if self.protocol == 5 and type(value) is np.ndarray and not value.dtype.hasobject:
             callable, (buffer, *rest) = value.__reduce_ex__(5)[:2]
             if rest[2:3] == ["K"]:
-                return self.call(("call", callable, (bytearray(buffer), *rest), None))
+                memory = np.frombuffer(buffer, rest[0]).reshape(rest[1])
+                return self.call(("call", np.transpose, (memory, rest[3]), None))
         if value.dtype.hasobject:
             items = [self.of(item) for item in np.asarray(value).flat]
             return {"objects": items, "shape": list(value.shape), "order": order}

@@ -257,7 +257,9 @@ impl Machine<'_> {
             Opcode::Build => self.build()?,
             Opcode::NextBuffer => self.next_buffer()?,
             Opcode::ReadonlyBuffer => self.readonly_buffer()?,
-            Opcode::PersId | Opcode::BinPersId | Opcode::Ext1 | Opcode::Ext2 | Opcode::Ext4 => return Err(Problem::Refused { why: why_refused(opcode) }.into()),
+            Opcode::PersId | Opcode::BinPersId | Opcode::Ext1 | Opcode::Ext2 | Opcode::Ext4 => {
+                return Err(Problem::Refused { why: why_refused(opcode) }.into());
+            }
         }
         Ok(None)
     }

@@ -1,6 +1,7 @@
 use super::*;
 use crate::model::graph::{Make, Node, NodeId};
 
+mod buffers;
 mod hostile;
 mod real;
 mod view;
