@@ -17,6 +17,7 @@ if TYPE_CHECKING:
         UnsupportedModelError,
         UntrustedTypesError,
     )
+    from onecopy._load import load
 
 # Names are imported when they are first used: the command needs none of them, and no numpy.
 _HOMES = {
@@ -26,6 +27,7 @@ _HOMES = {
     "StaleReferenceError": "_errors",
     "UnsupportedModelError": "_errors",
     "UntrustedTypesError": "_errors",
+    "load": "_load",
 }
 
 __all__ = ["__version__", *sorted(_HOMES)]  # pyright: ignore[reportUnsupportedDunderAll]

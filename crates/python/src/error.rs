@@ -65,6 +65,15 @@ pub(crate) fn translate(
     raise(py, kind, chain(error))
 }
 
+/// Whether it is one of onecopy's own.
+pub(crate) fn is_own(py: Python<'_>, error: &PyErr) -> bool {
+    static BASE: PyOnceLock<Py<PyType>> = PyOnceLock::new();
+    match BASE.import(py, "onecopy._errors", "OnecopyError") {
+        Ok(base) => error.is_instance(py, base.as_any()),
+        Err(_) => false,
+    }
+}
+
 fn os_error(errno: i32, io: &io::Error, path: Option<&Path>, error: &(dyn Error + 'static)) -> PyErr {
     if io.kind() == io::ErrorKind::OutOfMemory {
         return PyMemoryError::new_err(chain(error));

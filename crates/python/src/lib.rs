@@ -2,7 +2,9 @@
 #![deny(unsafe_code)]
 
 mod array;
+mod build;
 mod error;
+mod load;
 mod run;
 mod source;
 mod trust;
@@ -14,5 +16,6 @@ fn _onecopy(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add("__version__", env!("CARGO_PKG_VERSION"))?;
     module.add_function(wrap_pyfunction!(trust::evidence, module)?)?;
     module.add_function(wrap_pyfunction!(trust::trusted_names, module)?)?;
+    module.add_function(wrap_pyfunction!(load::load, module)?)?;
     module.add_class::<source::Source>()
 }

@@ -189,7 +189,7 @@ impl Graph {
 
 impl Node {
     /// What Python calls the type, for messages: `dict`, `numpy.ndarray`.
-    pub(crate) fn type_name(&self) -> &'static str {
+    pub fn type_name(&self) -> &'static str {
         match self {
             Node::None => "None",
             Node::Bool(_) => "bool",

@@ -1,0 +1,111 @@
+//! What the builder needs to know about a class, asked once per class.
+#![forbid(unsafe_code)]
+
+use pyo3::intern;
+use pyo3::prelude::*;
+use pyo3::types::{PyDict, PyTuple, PyType};
+use rustc_hash::FxHashMap;
+
+/// How an instance takes its state.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum SetState {
+    /// There is no `__setstate__`.
+    Dict,
+    /// scikit-learn's, which compares versions and then fills the `__dict__`.
+    Estimator,
+    /// `__setstate__`, if the instance has one.
+    Ask,
+}
+
+/// One class.
+#[derive(Clone)]
+pub(super) struct Class<'py> {
+    pub(super) set_state: SetState,
+    /// Looks at a state before an instance gets it.
+    pub(super) check_state: Option<Bound<'py, PyAny>>,
+    /// Looks at the content of a complete instance.
+    pub(super) check: Option<Bound<'py, PyAny>>,
+}
+
+/// The classes met so far, by address; the instances keep them alive.
+pub(super) struct Classes<'py> {
+    known: FxHashMap<usize, (Bound<'py, PyType>, Class<'py>)>,
+    /// `STATES` and `CHECKS` of `onecopy._checks`.
+    states: Bound<'py, PyDict>,
+    checks: Bound<'py, PyDict>,
+    /// `sklearn.base.BaseEstimator` and the version, once scikit-learn is imported.
+    estimator: Option<(Bound<'py, PyAny>, String)>,
+}
+
+impl<'py> Classes<'py> {
+    pub(super) fn new(py: Python<'py>) -> PyResult<Self> {
+        let module = py.import("onecopy._checks")?;
+        let of = |name| Ok::<_, PyErr>(module.getattr(name)?.cast_into::<PyDict>()?);
+        Ok(Classes {
+            known: FxHashMap::default(),
+            states: of("STATES")?,
+            checks: of("CHECKS")?,
+            estimator: None,
+        })
+    }
+
+    /// The version of the scikit-learn that is installed.
+    pub(super) fn sklearn_version(&self) -> Option<&str> {
+        self.estimator.as_ref().map(|(_, version)| version.as_str())
+    }
+
+    pub(super) fn of(&mut self, object: &Bound<'py, PyAny>) -> PyResult<Class<'py>> {
+        let class = object.get_type();
+        let address = class.as_ptr() as usize;
+        if let Some((_, known)) = self.known.get(&address) {
+            return Ok(known.clone());
+        }
+        let name = (class.module()?, class.qualname()?);
+        let (check_state, check) = (self.states.get_item(&name)?, self.checks.get_item(&name)?);
+        let set_state = if check_state.is_some() { SetState::Ask } else { self.set_state(&class)? };
+        let new = Class { set_state, check_state, check };
+        self.known.insert(address, (class, new.clone()));
+        Ok(new)
+    }
+
+    /// Whether instances of the class of `object`, which has been met, take a dict as their attributes.
+    pub(super) fn is_plain(&self, object: &Bound<'py, PyAny>) -> bool {
+        let address = object.get_type().as_ptr() as usize;
+        self.known.get(&address).is_some_and(|(_, class)| class.set_state != SetState::Ask)
+    }
+
+    fn set_state(&mut self, class: &Bound<'py, PyType>) -> PyResult<SetState> {
+        let py = class.py();
+        let (set_state, get_attr) = (intern!(py, "__setstate__"), intern!(py, "__getattr__"));
+        let plain = py.get_type::<PyAny>().getattr("__getattribute__")?;
+        if class.hasattr(get_attr)? || !class.getattr("__getattribute__")?.is(&plain) {
+            return Ok(SetState::Ask);
+        }
+        if !class.hasattr(set_state)? {
+            return Ok(SetState::Dict);
+        }
+        let own_module = class.module()?.to_str()?.starts_with("sklearn.");
+        if own_module && self.is_estimators(class)? {
+            return Ok(SetState::Estimator);
+        }
+        Ok(SetState::Ask)
+    }
+
+    /// Whether `__setstate__` of the class is that of `BaseEstimator`, with none behind it.
+    fn is_estimators(&mut self, class: &Bound<'py, PyType>) -> PyResult<bool> {
+        let py = class.py();
+        if self.estimator.is_none() {
+            let base = py.import("sklearn.base")?.getattr("BaseEstimator")?;
+            let version = py.import("sklearn")?.getattr("__version__")?.extract()?;
+            self.estimator = Some((base, version));
+        }
+        let Some((base, _)) = &self.estimator else { return Ok(false) };
+        let mut with = Vec::new();
+        for class in class.getattr("__mro__")?.cast_into::<PyTuple>()? {
+            if class.getattr("__dict__")?.contains(intern!(py, "__setstate__"))? {
+                with.push(class);
+            }
+        }
+        Ok(matches!(with.as_slice(), [only] if only.is(base)))
+    }
+}

@@ -1,0 +1,58 @@
+//! `load`: the saved object, rebuilt on mapped memory.
+#![forbid(unsafe_code)]
+
+use std::path::PathBuf;
+
+use onecopy::Graph;
+use pyo3::prelude::*;
+
+use crate::build;
+use crate::error::{self, Kind};
+use crate::source::{Mode, Source};
+use crate::trust;
+
+/// The object of a model file; nothing is imported before every name in the file has been found trusted.
+#[pyfunction]
+#[expect(clippy::needless_pass_by_value, reason = "Python's arguments come by value")]
+pub(crate) fn load<'py>(
+    py: Python<'py>,
+    path: PathBuf,
+    mmap_mode: Option<&str>,
+    trusted: Vec<String>,
+) -> PyResult<Bound<'py, PyAny>> {
+    let mode = Mode::from_name(mmap_mode)?;
+    let source = Bound::new(py, Source::open(py, &path, mode)?)?;
+    let graph = decode(py, source.get())?;
+    audit(py, source.get(), &graph, &trusted)?;
+    build::build(&source, &graph, &trusted)
+}
+
+/// The graph of a file.
+pub(crate) fn decode(py: Python<'_>, source: &Source) -> PyResult<Graph> {
+    let graph = py.detach(|| source.model().graph());
+    match graph {
+        Ok(Some(graph)) => Ok(graph),
+        Ok(None) => {
+            let path = source.path().display();
+            let message = format!("{path} holds arrays without an object; use onecopy.open for its arrays");
+            Err(error::raise(py, Kind::Format, message))
+        }
+        Err(error) => Err(error::translate(py, Kind::Format, Some(source.path()), &error)),
+    }
+}
+
+/// Refuses a graph with names that are not trusted, or that would exhaust the machine.
+pub(crate) fn audit(py: Python<'_>, source: &Source, graph: &Graph, trusted: &[String]) -> PyResult<()> {
+    let untrusted = trust::audit(graph, trusted);
+    if untrusted.is_empty() {
+        return trust::check(py, graph);
+    }
+    let how = trust::explain(graph, trusted).join("; ");
+    let list: Vec<String> = untrusted.iter().map(|name| format!("{name:?}")).collect();
+    let message = format!(
+        "{} uses names that are not trusted: {how}; nothing was imported; if you know them, pass trusted=[{}]",
+        source.path().display(),
+        list.join(", ")
+    );
+    Err(error::untrusted(py, message, untrusted))
+}
