@@ -65,7 +65,7 @@ impl File {
     }
 
     fn finish(self, op: Op) -> Model<AlignedBytes> {
-        let plan = Plan::Native { ops: vec![op] }.encode();
+        let plan = Plan::Native { ops: vec![op], members: vec![] }.encode();
         let (file, _) = self.0.finish(&Parts { graph: &[], plan: &plan, metadata: &[] }).unwrap();
         Model::from_bytes(AlignedBytes::copy_from(&file.into_inner())).unwrap()
     }

@@ -22,7 +22,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     println!("opened {} bytes in {:?}", model.len_bytes(), start.elapsed());
 
     // Not every estimator can be predicted from natively. The file says so before anyone tries.
-    if let Plan::Uncovered { what, why } = model.plan() {
+    if let Plan::Uncovered { what, why, .. } = model.plan() {
         println!("{what} is stored, but not predicted from natively: {why}");
         return Ok(());
     }

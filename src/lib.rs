@@ -17,6 +17,7 @@ mod store;
 pub use convert::npy::read_npy_header;
 pub use convert::source::{Foreign, ForeignArray, ForeignData, ReadAt};
 pub use convert::{ConvertError, Limits, NpyProblem, Problem, read_foreign, read_with_buffers};
+pub use engine::columns::{Boosting, Csr, TreeInput, TreeInputError};
 pub use engine::{Input, Method, Output, OutputArray, PredictError, RunOptions};
 pub use format::codec::{Codec, Storage};
 pub use format::digest::Digest;
@@ -33,7 +34,10 @@ pub use model::graph::{
 };
 pub use model::lower::LowerError;
 pub use model::pack::PackError;
-pub use model::plan::{Link, Op, Plan, PlanError, TreeLayout, Trees};
+pub use model::plan::{Link, Member, Op, Plan, PlanError, TreeLayout, Trees};
+pub use model::trees::{
+    ArrayBytes, Column, ColumnData, Columns, Floats, Ints, StoredTree, TreeError, TreeView,
+};
 pub use model::verify::{VerifyError, VerifyOptions, VerifyReport};
 pub use model::{Model, OpenError};
 pub use ops::convert::{ConvertFileError, ConvertOptions, ConvertReport, convert};

@@ -3,9 +3,9 @@
 
 use crate::engine::input::{Input, Method, RunOptions};
 use crate::engine::output::Output;
-use crate::engine::{PredictError, methods, run};
+use crate::engine::{PredictError, methods, run, run_op};
 use crate::model::Model;
-use crate::model::plan::{Op, Plan};
+use crate::model::plan::{Op, Plan, PlanError};
 
 impl<D: AsRef<[u8]> + Sync> Model<D> {
     /// Runs one of the estimator's methods on the rows of `x`.
@@ -24,10 +24,29 @@ impl<D: AsRef<[u8]> + Sync> Model<D> {
         run(self.checked_plan()?, self, method, x.into(), options)
     }
 
+    /// Runs a method of an ensemble within the saved object: `member` counts [`Plan::members`].
+    ///
+    /// # Errors
+    ///
+    /// As [`Model::run`]; [`PlanError::NoMember`] if there is no such member.
+    pub fn run_member<'x>(
+        &self,
+        member: u32,
+        method: Method,
+        x: impl Into<Input<'x>>,
+        options: &RunOptions,
+    ) -> Result<Output, PredictError> {
+        let plan = self.checked_plan()?;
+        let found = plan.members().get(member as usize);
+        let count = plan.members().len();
+        let found = found.ok_or(PlanError::NoMember { member, count })?;
+        run_op(plan.ops(), found.op, self, method, x.into(), options)
+    }
+
     /// Columns that the input must have; `None` if the model is not covered natively.
     pub fn n_features(&self) -> Option<u32> {
         match self.plan() {
-            Plan::Native { ops } => ops.last().and_then(|op| n_features(ops, op)),
+            Plan::Native { ops, .. } => ops.last().and_then(|op| n_features(ops, op)),
             Plan::Uncovered { .. } => None,
         }
     }

@@ -7,6 +7,7 @@
 #![forbid(unsafe_code)]
 
 mod api;
+pub(crate) mod columns;
 mod input;
 mod linear;
 mod output;
@@ -101,8 +102,8 @@ pub(crate) fn run(
     options: &RunOptions,
 ) -> Result<Output, PredictError> {
     let ops = match plan {
-        Plan::Native { ops } => ops.as_slice(),
-        Plan::Uncovered { what, why } => {
+        Plan::Native { ops, .. } => ops.as_slice(),
+        Plan::Uncovered { what, why, .. } => {
             return Err(PredictError::Uncovered { what: what.clone(), why: why.clone() });
         }
     };
@@ -110,9 +111,26 @@ pub(crate) fn run(
     Run { ops, arrays, options }.model(model, method, x)
 }
 
+/// Runs `method` of one operation of a checked plan on `x`.
+///
+/// # Errors
+///
+/// As [`run`].
+pub(crate) fn run_op(
+    ops: &[Op],
+    op: u32,
+    arrays: &dyn PlanArrays,
+    method: Method,
+    x: Input<'_>,
+    options: &RunOptions,
+) -> Result<Output, PredictError> {
+    let Some(operation) = ops.get(op as usize) else { return Err(PlanError::Empty.into()) };
+    Run { ops, arrays, options }.model(operation, method, x)
+}
+
 /// The methods that the model of `plan` has.
 pub(crate) fn methods(plan: &Plan) -> Vec<Method> {
-    let Plan::Native { ops } = plan else { return Vec::new() };
+    let Plan::Native { ops, .. } = plan else { return Vec::new() };
     Method::ALL.into_iter().filter(|&method| ops.last().is_some_and(|op| has(ops, op, method))).collect()
 }
 

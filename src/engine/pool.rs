@@ -1,35 +1,50 @@
-//! The crate's own thread pool.
+//! The crate's own threads.
 //!
-//! A child process inherits the memory of its parent's pool but none of its threads: work given to such a pool
-//! would never be done, and a lock that a thread of the parent held would never be opened. So every process has a slot of
-//! its own, claimed without a lock, and never looks into those of its ancestors.
+//! A child process inherits the memory of its parent's pools but none of their threads: work given to such a pool
+//! would never be done. So a pool remembers the process that built it, and a child builds another.
+//!
+//! No lock guards the slots. A fork copies a lock that another thread holds as it is, held for ever; here a
+//! child finds an empty slot, its own pool or its parent's, whatever its parent's threads were doing.
 #![forbid(unsafe_code)]
 
 use std::process;
-use std::sync::atomic::{AtomicU32, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::ptr;
+use std::sync::OnceLock;
 use std::thread;
 
+use crossbeam_utils::atomic::AtomicCell;
 use rayon::ThreadPool;
 
-/// One for each generation of processes that predicted before they forked; later ones predict on the calling thread.
-static SLOTS: [Slot; 64] = [const { Slot { pid: AtomicU32::new(0), built: Mutex::new(None) } }; 64];
+/// More threads than this wait for memory, whatever was asked for.
+const MAX_THREADS: usize = 256;
 
-/// The pool of one process.
-struct Slot {
-    /// Whose it is; 0: nobody's.
-    pid: AtomicU32,
-    built: Mutex<Option<Built>>,
+/// The pool of `n` threads is in slot `n`. Pools live as long as their process.
+static POOLS: [AtomicCell<Slot>; MAX_THREADS + 1] = [const { AtomicCell::new(Slot(None)) }; MAX_THREADS + 1];
+
+#[derive(Clone, Copy)]
+struct Slot(Option<&'static Owned>);
+
+/// A pool that is built at first use, once in its process.
+struct Owned {
+    pid: u32,
+    pool: OnceLock<Option<ThreadPool>>,
 }
 
-struct Built {
-    threads: usize,
-    pool: Arc<ThreadPool>,
+impl PartialEq for Slot {
+    fn eq(&self, other: &Self) -> bool {
+        match (self.0, other.0) {
+            (Some(one), Some(other)) => ptr::eq(one, other),
+            (None, None) => true,
+            _ => false,
+        }
+    }
 }
+
+impl Eq for Slot {}
 
 /// How many threads a call may use.
 pub(super) fn threads(asked: Option<usize>) -> usize {
-    asked.unwrap_or_else(|| thread::available_parallelism().map_or(1, usize::from)).max(1)
+    asked.unwrap_or_else(|| thread::available_parallelism().map_or(1, usize::from)).clamp(1, MAX_THREADS)
 }
 
 /// Runs `work` within a pool of `threads` threads, or on this thread if there is but one, or none can be started.
@@ -40,25 +55,24 @@ pub(super) fn run<R: Send>(threads: usize, work: impl FnOnce() -> R + Send) -> R
     }
 }
 
-fn pool(threads: usize) -> Option<Arc<ThreadPool>> {
-    if threads < 2 {
-        return None;
-    }
-    let mut built = slot(process::id())?.built.lock().unwrap_or_else(PoisonError::into_inner);
-    if let Some(built) = built.as_ref().filter(|built| built.threads == threads) {
-        return Some(Arc::clone(&built.pool));
-    }
+fn pool(threads: usize) -> Option<&'static ThreadPool> {
+    let slot = POOLS.get(threads).filter(|_| threads > 1)?;
     let name = |index| format!("onecopy-{index}");
-    let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).thread_name(name).build().ok()?;
-    let pool = Arc::new(pool);
-    *built = Some(Built { threads, pool: Arc::clone(&pool) });
-    Some(pool)
+    let build = || rayon::ThreadPoolBuilder::new().num_threads(threads).thread_name(name).build().ok();
+    owned(slot).pool.get_or_init(build).as_ref()
 }
 
-/// The slot of this process, claimed at its first call.
-fn slot(pid: u32) -> Option<&'static Slot> {
-    SLOTS.iter().find(|slot| match slot.pid.compare_exchange(0, pid, Ordering::AcqRel, Ordering::Acquire) {
-        Ok(_) => true,
-        Err(found) => found == pid,
+/// The entry of this process. That of the parent stays where it is: its threads are not here to be told to end.
+fn owned(slot: &AtomicCell<Slot>) -> &'static Owned {
+    let pid = process::id();
+    let own = |slot: Slot| slot.0.filter(|owned| owned.pid == pid);
+    let found = slot.load();
+    own(found).unwrap_or_else(|| {
+        let new: &'static Owned = Box::leak(Box::new(Owned { pid, pool: OnceLock::new() }));
+        // Only threads of this process change the slot, and only to an entry of this process.
+        match slot.compare_exchange(found, Slot(Some(new))) {
+            Ok(_) => new,
+            Err(other) => own(other).unwrap_or(new),
+        }
     })
 }

@@ -39,7 +39,7 @@ fn threshold() -> impl Strategy<Value = f64> {
     ]
 }
 
-fn forest() -> impl Strategy<Value = FakeForest> {
+pub(super) fn forest() -> impl Strategy<Value = FakeForest> {
     let dims = (1usize..5, any::<bool>(), any::<bool>(), prop::collection::vec(1usize..4, 1..4));
     dims.prop_flat_map(|(n_features, average, classifier, n_classes)| {
         let n_classes = if classifier { n_classes } else { vec![1; n_classes.len()] };
@@ -54,7 +54,7 @@ fn forest() -> impl Strategy<Value = FakeForest> {
     })
 }
 
-fn rows(n_features: usize, picks: &[u32]) -> Array2<f32> {
+pub(super) fn rows(n_features: usize, picks: &[u32]) -> Array2<f32> {
     let value = |(i, &pick): (usize, &u32)| match pick % 3 {
         0 => EDGES[i * 5 % EDGES.len()],
         1 => (pick % 16) as f32 * 0.5 - 4.0,
@@ -83,7 +83,7 @@ fn expected_scores(forest: &FakeForest, x: &Array2<f32>) -> Vec<f64> {
     out
 }
 
-fn bits(values: &[f64]) -> Vec<u64> {
+pub(super) fn bits(values: &[f64]) -> Vec<u64> {
     values.iter().map(|value| value.to_bits()).collect()
 }
 
@@ -204,8 +204,7 @@ fn questions_that_cannot_be_answered_say_why() {
 
 #[test]
 fn an_uncovered_model_names_itself() {
-    let plan =
-        Plan::Uncovered { what: "sklearn.svm._classes.SVC".into(), why: "not computed natively".into() };
+    let plan = Plan::uncovered("sklearn.svm._classes.SVC", "not computed natively");
     let x = Array2::<f32>::zeros((1, 1));
     let error = run(&plan, &Memory::default(), Method::Predict, (&x).into(), &RunOptions::default());
     assert_eq!(

@@ -277,7 +277,7 @@ pub(crate) mod tests {
     use super::*;
 
     /// Arrays in memory, as a source and as a sink.
-    #[derive(Default)]
+    #[derive(Debug, Default)]
     pub(crate) struct Memory {
         pub(crate) names: Vec<String>,
         pub(crate) roles: Vec<Role>,

@@ -9,6 +9,7 @@ pub(crate) mod in_order;
 pub(crate) mod lower;
 pub(crate) mod pack;
 pub(crate) mod plan;
+pub(crate) mod trees;
 pub(crate) mod verify;
 
 use std::error::Error;
@@ -267,7 +268,7 @@ fn read_plan(file: &[u8], part: Part) -> Result<Plan, FormatError> {
     let bytes = part.of(file).unwrap_or_default();
     if bytes.is_empty() {
         let (what, why) = ("arrays".to_owned(), "the file holds arrays without a model".to_owned());
-        return Ok(Plan::Uncovered { what, why });
+        return Ok(Plan::uncovered(what, why));
     }
     Plan::decode(bytes).map_err(|error| unreadable("plan", part, &error))
 }

@@ -140,8 +140,8 @@ fn object(graph: &Graph, len_bytes: usize) -> ObjectSummary {
 
 fn native(plan: &Plan) -> Native {
     match plan {
-        Plan::Uncovered { what, why } => Native::No { what: what.clone(), why: why.clone() },
-        Plan::Native { ops } => Native::Yes {
+        Plan::Uncovered { what, why, .. } => Native::No { what: what.clone(), why: why.clone() },
+        Plan::Native { ops, .. } => Native::Yes {
             methods: methods(plan).into_iter().map(|method| method.name().to_owned()).collect(),
             estimators: ops.iter().map(|op| op.estimator().to_owned()).collect(),
         },

@@ -144,7 +144,7 @@ fn converted_models_answer_as_scikit_learn_does() {
         let (model, report) = converted(&models.dir.path().join(case["file"].as_str().unwrap()));
         let result = match &report.plan {
             Plan::Native { .. } => check(case, &model, &models.x),
-            Plan::Uncovered { what, why } => Err(format!("{what}: {why}")),
+            Plan::Uncovered { what, why, .. } => Err(format!("{what}: {why}")),
         };
         failures.extend(result.err().map(|failure| format!("{}: {failure}", case["name"])));
         failures.extend(check_trees(case, &model).err());

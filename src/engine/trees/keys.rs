@@ -8,7 +8,7 @@ use crate::engine::trees::walk::LANES;
 use crate::model::plan::compact::{NAN_KEY, row_key};
 
 /// Keys of rows in groups of [`LANES`]: per group one lane array for each feature, then one of zeros for leaves.
-pub(super) struct Keys {
+pub(in crate::engine) struct Keys {
     keys: Vec<[u32; LANES]>,
     /// Per group: whether some key is NaN's.
     nan: Vec<bool>,
@@ -16,7 +16,7 @@ pub(super) struct Keys {
 }
 
 impl Keys {
-    pub(super) fn new<T: Number>(x: &ArrayView2<'_, T>, first_row: usize, n_rows: usize) -> Self {
+    pub(in crate::engine) fn new<T: Number>(x: &ArrayView2<'_, T>, first_row: usize, n_rows: usize) -> Self {
         let (groups, stride) = (n_rows.div_ceil(LANES), x.ncols() + 1);
         let mut keys = vec![[0; LANES]; groups * stride];
         let mut nan = vec![false; groups];
@@ -35,7 +35,7 @@ impl Keys {
     }
 
     /// The groups, and whether each has NaN.
-    pub(super) fn groups(&self) -> impl Iterator<Item = (&[[u32; LANES]], bool)> {
+    pub(in crate::engine) fn groups(&self) -> impl Iterator<Item = (&[[u32; LANES]], bool)> {
         self.keys.chunks_exact(self.stride).zip(self.nan.iter().copied())
     }
 }

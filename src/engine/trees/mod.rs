@@ -4,8 +4,8 @@
 //! not depend on how rows are grouped or on the number of threads.
 #![forbid(unsafe_code)]
 
-mod keys;
-mod walk;
+pub(super) mod keys;
+pub(super) mod walk;
 
 use ndarray::ArrayView2;
 use rayon::prelude::*;

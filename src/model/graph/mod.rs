@@ -13,7 +13,7 @@ pub(crate) mod read;
 mod sets;
 #[cfg(test)]
 mod tests;
-mod view;
+pub(crate) mod view;
 
 pub use self::audit::{Audit, NameUse};
 pub use self::error::GraphError;

@@ -9,6 +9,7 @@ mod pipeline;
 mod preprocess;
 mod stage;
 pub(crate) mod trees;
+mod write;
 
 use std::collections::HashMap;
 
@@ -16,10 +17,10 @@ use crate::format::ArrayId;
 use crate::model::array::{ArraySink, ArraySource};
 use crate::model::graph::{Graph, NodeId};
 use crate::model::pack::walk;
-use crate::model::plan::{Op, Plan};
+use crate::model::plan::Plan;
 
-use self::stage::Stored;
 pub(crate) use self::stage::{Lowered, Refusal, Staged, StagedData};
+use self::write::Write;
 
 /// A plan could not be made because bytes could not be read or written.
 #[derive(Debug, thiserror::Error)]
@@ -64,19 +65,26 @@ pub(crate) fn lower(
     sink: &mut dyn ArraySink,
 ) -> Result<Lowering, LowerError> {
     let what = type_name(graph, graph.root);
-    let uncovered = |what, why| Lowering { plan: Plan::Uncovered { what, why }, stored: HashMap::new() };
-    match stage_model(graph, arrays) {
-        Ok(model) => write(graph, arrays, model, sink),
-        Err(Refusal::Uncovered { what: Some(inner), why }) => Ok(uncovered(inner, why)),
-        Err(Refusal::Uncovered { what: None, why }) => Ok(uncovered(what, why)),
-        Err(Refusal::Io(source)) => Err(LowerError::Read { class: what, source }),
-    }
+    let model = match stage_model(graph, arrays) {
+        Ok(model) => Ok(model),
+        Err(Refusal::Uncovered { what: inner, why }) => Err((inner.unwrap_or(what), why)),
+        Err(Refusal::Io(source)) => return Err(LowerError::Read { class: what, source }),
+    };
+    let walk = walk(graph, arrays);
+    let nodes = walk.nodes().to_vec();
+    let mut write = Write::new(graph, arrays, sink, walk.names());
+    let model = match model {
+        Ok(model) => Ok(write.model(model)?),
+        Err(refused) => Err(refused),
+    };
+    write.members(&nodes)?;
+    Ok(write.finish(model))
 }
 
 /// A model of which nothing is written yet.
 struct StagedModel {
-    /// In the order in which they run.
-    steps: Vec<Lowered>,
+    /// In the order in which they run, and the nodes that they are.
+    steps: Vec<(NodeId, Lowered)>,
     /// Whether the object is a pipeline, even of one step.
     pipeline: bool,
 }
@@ -87,12 +95,14 @@ fn stage_model(graph: &Graph, arrays: &dyn ArraySource) -> Result<StagedModel, R
         let last = steps.len().saturating_sub(1);
         let stage = |(index, step): (usize, &pipeline::Step)| {
             pipeline::check_step(graph, step, index == last)?;
-            lower_estimator(graph, step.estimator, arrays).map_err(|refusal| step.explain(graph, refusal))
+            let lowered = lower_estimator(graph, step.estimator, arrays);
+            lowered.map(|lowered| (step.estimator, lowered)).map_err(|refusal| step.explain(graph, refusal))
         };
         let steps = steps.iter().enumerate().map(stage).collect::<Result<_, _>>()?;
         return Ok(StagedModel { steps, pipeline: true });
     }
-    Ok(StagedModel { steps: vec![lower_estimator(graph, graph.root, arrays)?], pipeline: false })
+    let steps = vec![(graph.root, lower_estimator(graph, graph.root, arrays)?)];
+    Ok(StagedModel { steps, pipeline: false })
 }
 
 /// Estimators that are lowered alike.
@@ -154,30 +164,9 @@ fn lower_estimator(graph: &Graph, id: NodeId, arrays: &dyn ArraySource) -> Resul
     }
 }
 
-fn write(
-    graph: &Graph,
-    arrays: &dyn ArraySource,
-    model: StagedModel,
-    sink: &mut dyn ArraySink,
-) -> Result<Lowering, LowerError> {
-    let mut stored = Stored { ids: HashMap::new(), names: walk(graph, arrays).names() };
-    let mut ops: Vec<Op> = Vec::new();
-    let single = !model.pipeline;
-    for lowered in model.steps {
-        let prefix = if single { "predict.".to_owned() } else { format!("predict.{}.", ops.len()) };
-        let ids = lowered
-            .arrays
-            .into_iter()
-            .map(|staged| staged.write(&prefix, arrays, sink, &mut stored))
-            .collect::<Result<Vec<_>, _>>()?;
-        ops.push((lowered.op)(&ids));
-    }
-    if model.pipeline {
-        let steps = (0..ops.len()).map(|step| step as u32).collect();
-        ops.push(Op::Pipeline { steps });
-    }
-    debug_assert!(!ops.is_empty(), "{}", type_name(graph, graph.root));
-    Ok(Lowering { plan: Plan::Native { ops }, stored: stored.ids })
+/// Whether the object at `id` is an ensemble that may be a member of a plan.
+fn is_forest(graph: &Graph, id: NodeId) -> bool {
+    family_of(graph, id) == Some(Family::Trees) && graph.attr(id, "estimators_").is_some()
 }
 
 /// What `id` is, in the words of Python: `sklearn.svm._classes.SVC`, `dict`, `numpy.ndarray`.

@@ -29,6 +29,7 @@ use crate::format::ArrayId;
 use crate::model::array::{ArraySink, ArraySource};
 use crate::model::graph::Graph;
 use crate::model::pack::layout::Layout;
+use crate::model::plan::Plan;
 
 pub(crate) use self::walk::walk;
 
@@ -57,7 +58,8 @@ pub enum PackError {
 /// Stores the arrays of `graph` in `sink`; gives the graph back with its arrays as they are there.
 ///
 /// `stored` are arrays of the source that `sink` already has. Nodes that the root does not lead to are dropped,
-/// equal constants become one node, and nodes are numbered as a walk from the root meets them.
+/// equal constants become one node, and nodes are numbered as a walk from the root meets them; the members of `plan`
+/// follow.
 ///
 /// # Errors
 ///
@@ -66,6 +68,7 @@ pub(crate) fn pack(
     graph: Graph,
     arrays: &dyn ArraySource,
     stored: &HashMap<ArrayId, ArrayId>,
+    plan: &mut Plan,
     sink: &mut dyn ArraySink,
 ) -> Result<Graph, PackError> {
     let walk = walk(&graph, arrays);
@@ -73,5 +76,6 @@ pub(crate) fn pack(
     columns::narrow(&mut layout, arrays)?;
     quotients::find(&mut layout, arrays)?;
     let ids = store::store(&layout, &mut names, arrays, sink)?;
+    plan.renumber(|node| walk.number.get(node as usize).copied().unwrap_or_default());
     Ok(rewrite::rewrite(graph, &walk, &layout, &ids))
 }

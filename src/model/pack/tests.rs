@@ -8,6 +8,7 @@ use crate::format::dtype::{Dtype, Field, Kind, Plain, Record};
 use crate::format::{ArrayInfo, Order, Role};
 use crate::model::array::tests::Memory;
 use crate::model::graph::{ArrayPart, Blob, Make, Node, NodeId, Object};
+use crate::model::plan::Plan;
 
 /// The node of a scikit-learn tree: 57 bytes of fields in 64.
 fn node_dtype() -> Dtype {
@@ -90,7 +91,7 @@ fn forest(trees: u64, kind: u8) -> (Graph, Memory) {
 
 fn packed(graph: Graph, arrays: &Memory) -> (Graph, Memory) {
     let mut sink = Memory::default();
-    let graph = pack(graph, arrays, &HashMap::new(), &mut sink).unwrap();
+    let graph = pack(graph, arrays, &HashMap::new(), &mut Plan::uncovered("", ""), &mut sink).unwrap();
     graph.check(&sink).unwrap();
     assert_eq!(Graph::decode(&graph.encode(), &sink).unwrap(), graph);
     (graph, sink)
@@ -184,7 +185,7 @@ fn arrays_that_are_in_the_file_already_are_not_stored_again() {
         (ArrayInfo::new(Dtype::U8, [1, 3]), vec![1, 2, 3]),
     ]);
     let stored = HashMap::from([(ArrayId(0), ArrayId(1))]);
-    let graph = pack(graph, &arrays, &stored, &mut sink).unwrap();
+    let graph = pack(graph, &arrays, &stored, &mut Plan::uncovered("", ""), &mut sink).unwrap();
     graph.check(&sink).unwrap();
     assert_eq!(sink.arrays.len(), 2);
     let part = ArrayPart { array: ArrayId(1), first_row: 0, shape: [3].into() };

@@ -41,6 +41,11 @@ pub(crate) struct Seen {
 }
 
 impl Walk {
+    /// The nodes that the root leads to.
+    pub(crate) fn nodes(&self) -> &[NodeId] {
+        &self.order
+    }
+
     /// The names of the arrays that the object holds.
     pub(crate) fn names(self) -> HashMap<ArrayId, String> {
         self.arrays.into_iter().map(|seen| (seen.array, seen.name)).collect()

@@ -1,7 +1,7 @@
 //! What the engine runs: a typed model whose parameters are arrays of the same file.
 //!
 //! Stored as JSON, made when the file is written. `ops` is an arena: an operation refers only to operations
-//! before it, and the last one is the model. [`validate`](validate::validate) checks a plan against the arrays
+//! before it, and the last one is the model. Members are ensembles within the saved object that have an operation too. [`validate`](validate::validate) checks a plan against the arrays
 //! before its first use; afterwards the engine follows its indices without asking again.
 #![forbid(unsafe_code)]
 
@@ -25,6 +25,9 @@ pub enum Plan {
     Native {
         /// Each refers only to earlier ones; the last is the model.
         ops: Vec<Op>,
+        /// Ensembles of the graph, in the order of their nodes.
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
+        members: Vec<Member>,
     },
     /// The file holds a model that the engine does not cover, or no model.
     Uncovered {
@@ -32,7 +35,23 @@ pub enum Plan {
         what: String,
         /// Why, in words for the user.
         why: String,
+        /// What the members run.
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
+        ops: Vec<Op>,
+        /// Ensembles of the graph, in the order of their nodes.
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
+        members: Vec<Member>,
     },
+}
+
+/// An ensemble within the saved object that the engine computes, whether it computes the whole or not.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Member {
+    /// The number of its node in the graph.
+    pub node: u32,
+    /// The operation, a [`Op::Trees`].
+    pub op: u32,
 }
 
 /// One operation. Arrays are C order and little-endian; shapes are given as `[rows, columns]`.
@@ -173,23 +192,65 @@ impl Plan {
             return Err(PlanError::TooLarge { what: "bytes", found: bytes.len(), limit: MAX_BYTES });
         }
         let plan: Plan = serde_json::from_slice(bytes).map_err(|source| PlanError::Json { source })?;
-        if let Plan::Native { ops } = &plan {
-            check_order(ops)?;
-        }
+        check_order(&plan)?;
         Ok(plan)
+    }
+
+    /// A plan for a model that is not covered.
+    pub fn uncovered(what: impl Into<String>, why: impl Into<String>) -> Self {
+        Plan::Uncovered { what: what.into(), why: why.into(), ops: Vec::new(), members: Vec::new() }
+    }
+
+    /// All operations.
+    pub fn ops(&self) -> &[Op] {
+        match self {
+            Plan::Native { ops, .. } | Plan::Uncovered { ops, .. } => ops,
+        }
+    }
+
+    /// Ensembles within the saved object, in the order of their nodes.
+    pub fn members(&self) -> &[Member] {
+        match self {
+            Plan::Native { members, .. } | Plan::Uncovered { members, .. } => members,
+        }
+    }
+
+    /// Gives the members the node numbers of another form of the graph.
+    pub(crate) fn renumber(&mut self, node: impl Fn(u32) -> u32) {
+        let (Plan::Native { members, .. } | Plan::Uncovered { members, .. }) = self;
+        members.iter_mut().for_each(|member| member.node = node(member.node));
+        members.sort_by_key(|member| member.node);
     }
 }
 
-fn check_order(ops: &[Op]) -> Result<(), PlanError> {
+fn check_order(plan: &Plan) -> Result<(), PlanError> {
+    let ops = plan.ops();
     if ops.len() > MAX_OPS {
         return Err(PlanError::TooLarge { what: "operations", found: ops.len(), limit: MAX_OPS });
     }
-    if ops.is_empty() {
+    if ops.is_empty() && matches!(plan, Plan::Native { .. }) {
         return Err(PlanError::Empty);
     }
+    check_members(ops, plan.members())?;
     for (op, operation) in ops.iter().enumerate() {
         let Op::Pipeline { steps } = operation else { continue };
         check_steps(&ops[..op], op, steps)?;
+    }
+    Ok(())
+}
+
+/// Each is an ensemble of its own.
+fn check_members(ops: &[Op], members: &[Member]) -> Result<(), PlanError> {
+    let mut before = None;
+    for (member, &Member { node, op }) in members.iter().enumerate() {
+        let wrong = |problem| Err(PlanError::Member { member, node, op, problem });
+        if before.is_some_and(|before| before >= node) {
+            return wrong("is not after the member before it");
+        }
+        if !matches!(ops.get(op as usize), Some(Op::Trees(_))) {
+            return wrong("has no operation over trees");
+        }
+        before = Some(node);
     }
     Ok(())
 }
@@ -273,6 +334,28 @@ pub enum PlanError {
         step: u32,
         /// What is wrong with it.
         problem: &'static str,
+    },
+    /// A member that cannot be run.
+    #[error(
+        "member {member} of the plan, node {node} with operation {op}, {problem}; convert the model again"
+    )]
+    Member {
+        /// Its position.
+        member: usize,
+        /// The node of the graph.
+        node: u32,
+        /// The operation.
+        op: u32,
+        /// What is wrong with it.
+        problem: &'static str,
+    },
+    /// A member that is not there.
+    #[error("there is no member {member} among {count} of the plan")]
+    NoMember {
+        /// What was asked for.
+        member: u32,
+        /// Members there are.
+        count: usize,
     },
     /// An array that the file does not have.
     #[error("operation {op} of the plan: `{parameter}` is array {array}, but the file has no such array")]

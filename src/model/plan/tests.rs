@@ -46,7 +46,7 @@ fn stump() -> (Trees, Memory) {
 }
 
 fn check(trees: Trees, arrays: &Memory) -> String {
-    match validate(&Plan::Native { ops: vec![Op::Trees(trees)] }, arrays) {
+    match validate(&Plan::Native { ops: vec![Op::Trees(trees)], members: vec![] }, arrays) {
         Ok(()) => "fine".to_owned(),
         Err(error) => error.to_string(),
     }
@@ -61,9 +61,9 @@ fn a_plan_comes_back_from_its_json() {
     let clip = Some([f64::MIN, 0.1 + 0.2]);
     let min_max = Op::MinMaxScaler { n_features: 2, scale: ArrayId(0), min: ArrayId(1), clip };
     let ops = vec![scaler(2), min_max, Op::Trees(stump().0), Op::Pipeline { steps: vec![0, 1, 2] }];
-    let plan = Plan::Native { ops };
+    let plan = Plan::Native { ops, members: vec![] };
     assert_eq!(plan, Plan::decode(&plan.encode()).unwrap());
-    let plan = Plan::Uncovered { what: "dict".to_owned(), why: "no estimator".to_owned() };
+    let plan = Plan::uncovered("dict", "no estimator");
     assert_eq!(plan, Plan::decode(&plan.encode()).unwrap());
 }
 
@@ -71,7 +71,9 @@ fn a_plan_comes_back_from_its_json() {
 fn a_pipeline_refers_only_to_earlier_steps_that_transform() {
     let decode = |steps: Vec<u32>| {
         let ops = vec![scaler(2), Op::Trees(stump().0), Op::Pipeline { steps }];
-        Plan::decode(&Plan::Native { ops }.encode()).map(|_| ()).map_err(|error| error.to_string())
+        Plan::decode(&Plan::Native { ops, members: vec![] }.encode())
+            .map(|_| ())
+            .map_err(|error| error.to_string())
     };
     assert_eq!(Ok(()), decode(vec![0, 1]));
     for steps in [vec![], vec![1, 0], vec![0, 2], vec![2], vec![0, u32::MAX], vec![1, 1]] {
@@ -98,7 +100,7 @@ fn unknown_fields_operations_and_too_many_bytes_are_refused() {
 #[test]
 fn steps_of_a_pipeline_have_the_same_columns() {
     let ops = vec![scaler(3), Op::Trees(stump().0), Op::Pipeline { steps: vec![0, 1] }];
-    let error = validate(&Plan::Native { ops }, &stump().1).unwrap_err();
+    let error = validate(&Plan::Native { ops, members: vec![] }, &stump().1).unwrap_err();
     assert_eq!(
         "operation 2 of the plan: `n_features` is 2, expected 3; convert the model again",
         error.to_string()
@@ -154,4 +156,32 @@ fn roots_that_go_backwards_or_beyond_are_refused() {
     let (trees, mut arrays) = stump();
     arrays.arrays[1] = array(Dtype::U64, &[4], words(&[0, 2, 1, 3]));
     assert_ne!("fine", check(Trees { n_trees: 3, average: true, ..trees }, &arrays));
+}
+
+#[test]
+fn members_come_back_and_bad_ones_are_refused() {
+    let member = |node, op| Member { node, op };
+    let ops = || vec![scaler(2), Op::Trees(stump().0)];
+    let plan =
+        |members| Plan::Uncovered { what: "dict".into(), why: "no estimator".into(), ops: ops(), members };
+    let fine = plan(vec![member(3, 1), member(7, 1)]);
+    assert_eq!(fine, Plan::decode(&fine.encode()).unwrap());
+    validate(&fine, &stump().1).unwrap();
+    let why = |members| Plan::decode(&plan(members).encode()).unwrap_err().to_string();
+    let wrong = |which, problem: &str| format!("member {which} {problem}; convert the model again");
+    for op in [0, 2] {
+        let expected = format!("of the plan, node 3 with operation {op}, has no operation over trees");
+        assert_eq!(wrong(0, &expected), why(vec![member(3, op)]));
+    }
+    let expected = "of the plan, node 3 with operation 1, is not after the member before it";
+    assert_eq!(wrong(1, expected), why(vec![member(3, 1), member(3, 1)]));
+    let (mut trees, arrays) = stump();
+    trees.n_features = 0;
+    let plan = Plan::Uncovered {
+        what: "dict".into(),
+        why: "no estimator".into(),
+        ops: vec![Op::Trees(trees)],
+        members: vec![member(0, 0)],
+    };
+    assert!(validate(&plan, &arrays).is_err(), "operations of members are checked as all others");
 }

@@ -17,8 +17,8 @@ const MAX_COLUMNS: u32 = 1 << 24;
 ///
 /// The first thing found wrong.
 pub(crate) fn validate(plan: &Plan, arrays: &dyn PlanArrays) -> Result<(), PlanError> {
-    let Plan::Native { ops } = plan else { return Ok(()) };
-    check_order(ops)?;
+    check_order(plan)?;
+    let ops = plan.ops();
     for (op, operation) in ops.iter().enumerate() {
         let check = Check { op, arrays };
         match operation {

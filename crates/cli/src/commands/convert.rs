@@ -80,7 +80,7 @@ fn read_metadata(path: &Path) -> Result<serde_json::Value> {
 
 fn why_not(plan: &Plan) -> Option<(&str, &str)> {
     match plan {
-        Plan::Uncovered { what, why } => Some((what, why)),
+        Plan::Uncovered { what, why, .. } => Some((what, why)),
         Plan::Native { .. } => None,
     }
 }

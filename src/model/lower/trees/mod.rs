@@ -70,6 +70,17 @@ fn check_shared(trees: &[TreeObject<'_>], arrays: &dyn ArraySource) -> Result<()
     Ok(())
 }
 
+/// Bytes of the nodes of an ensemble.
+pub(super) fn len_bytes(graph: &Graph, id: NodeId, arrays: &dyn ArraySource) -> u64 {
+    let list = graph.attr(id, "estimators_").and_then(|list| graph.items(list)).unwrap_or_default();
+    let tree = |estimator: &NodeId| {
+        let nodes = graph.attr(graph.attr(*estimator, "tree_")?, "nodes")?;
+        let part = graph.array_part(nodes)?;
+        Some(byte_range(part, &arrays.info(part.array).dtype)?.1)
+    };
+    list.iter().fold(0u64, |sum, estimator| sum.saturating_add(tree(estimator).unwrap_or(0)))
+}
+
 fn in_tree(index: usize, refusal: Refusal) -> Refusal {
     match refusal {
         Refusal::Uncovered { what, why } => Refusal::Uncovered { what, why: format!("tree {index}: {why}") },

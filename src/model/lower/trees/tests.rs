@@ -10,7 +10,7 @@ use crate::model::array::tests::Memory;
 use crate::model::graph::{Make, Node, Object};
 use crate::model::plan::compact::Packing;
 use crate::model::plan::validate::validate;
-use crate::model::plan::{Plan, PlanArrays};
+use crate::model::plan::{Member, Plan, PlanArrays};
 
 /// A foreign node; `left` is -1 for a leaf.
 #[derive(Clone, Copy, Debug)]
@@ -59,6 +59,22 @@ impl FakeTree {
     }
 }
 
+impl FakeTree {
+    fn depth(&self) -> i64 {
+        let mut depths = vec![0; self.nodes.len()];
+        for (at, node) in self.nodes.iter().enumerate().filter(|(_, node)| node.left != -1) {
+            for child in [node.left, node.right] {
+                if let Some(depth) =
+                    usize::try_from(child).ok().filter(|child| *child > at && *child < depths.len())
+                {
+                    depths[depth] = depths[at] + 1;
+                }
+            }
+        }
+        depths.into_iter().max().unwrap_or(0)
+    }
+}
+
 impl FakeForest {
     pub(crate) fn width(&self) -> usize {
         self.n_classes.len() * self.n_classes.iter().max().unwrap()
@@ -85,7 +101,7 @@ impl FakeForest {
         let mut stored = crate::model::lower::stage::Stored::default();
         let write = |staged: Staged| staged.write("", &arrays, &mut sink, &mut stored).unwrap();
         let ids: Vec<ArrayId> = lowered.arrays.into_iter().map(write).collect();
-        Ok((Plan::Native { ops: vec![(lowered.op)(&ids)] }, sink))
+        Ok((Plan::Native { ops: vec![(lowered.op)(&ids)], members: vec![] }, sink))
     }
 }
 
@@ -157,7 +173,8 @@ impl Build {
         let count = self.push(Node::Int(n as i64));
         let n_features = self.push(Node::Int(forest.n_features as i64));
         let n_outputs = self.push(Node::Int(forest.n_classes.len() as i64));
-        let state = [("node_count", count), ("nodes", nodes), ("values", values)];
+        let depth = self.push(Node::Int(tree.depth()));
+        let state = [("max_depth", depth), ("node_count", count), ("nodes", nodes), ("values", values)];
         let args = vec![n_features, n_classes, n_outputs];
         let tree = self.object(Make::Call, ("sklearn.tree._tree", "Tree"), args, &state);
         self.estimator(forest, "sklearn.tree._classes", "DecisionTree", &[("tree_", tree)])
@@ -318,6 +335,42 @@ fn counts_of_old_versions_become_fractions() {
     assert_eq!(vec![1.0, 3.0], leaves(&forest));
     forest.version = "1.3.2";
     assert_eq!(vec![0.25, 0.75], leaves(&forest));
+}
+
+#[test]
+fn a_forest_within_another_object_is_a_member_of_its_plan() {
+    let mut forest = three_leaves();
+    forest.average = true;
+    forest.trees = vec![forest.trees[0].clone(); 3];
+    let (mut graph, arrays) = forest.graph();
+    let inner = graph.root;
+    graph.nodes.push(Node::List(vec![inner, inner]));
+    graph.root = NodeId(graph.nodes.len() as u32 - 1);
+    let mut sink = Memory::default();
+    let mut lowering = crate::model::lower::lower(&graph, &arrays, &mut sink).unwrap();
+    let member = |plan: &Plan| match plan {
+        Plan::Uncovered { what, ops, members, .. } => {
+            assert_eq!(("list", 1), (what.as_str(), ops.len()));
+            validate(plan, &sink).unwrap();
+            members.clone()
+        }
+        Plan::Native { .. } => panic!("a list was lowered"),
+    };
+    assert_eq!([Member { node: inner.0, op: 0 }], *member(&lowering.plan));
+    let mut packed = Memory::default();
+    let graph = crate::model::pack::pack(graph, &arrays, &lowering.stored, &mut lowering.plan, &mut packed);
+    assert_eq!(graph.unwrap().object(NodeId(member(&lowering.plan)[0].node)).map(|_| ()), Some(()));
+}
+
+#[test]
+fn a_forest_is_its_own_member_and_stored_once() {
+    let mut forest = three_leaves();
+    forest.average = true;
+    let (graph, arrays) = forest.graph();
+    let mut sink = Memory::default();
+    let plan = crate::model::lower::lower(&graph, &arrays, &mut sink).unwrap().plan;
+    assert_eq!((1, [Member { node: graph.root.0, op: 0 }].as_slice()), (plan.ops().len(), plan.members()));
+    assert_eq!(4, sink.arrays.len());
 }
 
 #[test]

@@ -1,0 +1,117 @@
+//! Writes the arrays of what was staged, and makes the plan.
+#![forbid(unsafe_code)]
+
+use std::collections::HashMap;
+
+use crate::format::ArrayId;
+use crate::model::array::{ArraySink, ArraySource};
+use crate::model::graph::{Graph, NodeId};
+use crate::model::lower::stage::{Lowered, Refusal, Stored};
+use crate::model::lower::{LowerError, Lowering, StagedModel, is_forest, trees, type_name};
+use crate::model::plan::{Member, Op, Plan};
+
+/// More ensembles than this in one object run tree by tree.
+const MAX_MEMBERS: usize = 1024;
+
+/// The plan so far.
+pub(super) struct Write<'a> {
+    graph: &'a Graph,
+    arrays: &'a dyn ArraySource,
+    sink: &'a mut dyn ArraySink,
+    stored: Stored,
+    ops: Vec<Op>,
+    members: Vec<Member>,
+    /// Bytes of nodes that members may still read: no file has more nodes than bytes for them.
+    budget: u64,
+}
+
+impl<'a> Write<'a> {
+    pub(super) fn new(
+        graph: &'a Graph,
+        arrays: &'a dyn ArraySource,
+        sink: &'a mut dyn ArraySink,
+        names: HashMap<ArrayId, String>,
+    ) -> Self {
+        let stored = Stored { ids: HashMap::new(), names };
+        let (ops, members) = (Vec::new(), Vec::new());
+        let infos = (0..arrays.array_count()).map(|id| arrays.info(ArrayId(id)));
+        let budget = infos.fold(0u64, |sum, info| sum.saturating_add(info.len_bytes().unwrap_or(0)));
+        Write { graph, arrays, sink, stored, ops, members, budget }
+    }
+
+    /// Writes the arrays of the model; gives its last operation, which goes behind those of the members.
+    pub(super) fn model(&mut self, model: StagedModel) -> Result<Op, LowerError> {
+        let mut root = None;
+        for (node, lowered) in model.steps {
+            let index = self.ops.len();
+            let prefix = if model.pipeline { format!("predict.{index}.") } else { "predict.".to_owned() };
+            let op = self.op(lowered, &prefix)?;
+            if !model.pipeline {
+                root = Some(op);
+                continue;
+            }
+            self.member(node, index);
+            self.ops.push(op);
+        }
+        Ok(root.unwrap_or_else(|| Op::Pipeline { steps: (0..self.ops.len() as u32).collect() }))
+    }
+
+    /// Writes the arrays of every other ensemble among `nodes`. What is not covered runs tree by tree.
+    pub(super) fn members(&mut self, nodes: &[NodeId]) -> Result<(), LowerError> {
+        for &node in nodes {
+            let known = node == self.graph.root || self.members.iter().any(|member| member.node == node.0);
+            if self.members.len() >= MAX_MEMBERS || known || !is_forest(self.graph, node) {
+                continue;
+            }
+            let Some(budget) = self.budget.checked_sub(trees::len_bytes(self.graph, node, self.arrays))
+            else {
+                continue;
+            };
+            match trees::lower_trees(self.graph, node, self.arrays) {
+                Ok(lowered) => {
+                    self.budget = budget;
+                    let prefix = format!("predict.member.{}.", self.members.len());
+                    let op = self.op(lowered, &prefix)?;
+                    self.member(node, self.ops.len());
+                    self.ops.push(op);
+                }
+                Err(Refusal::Uncovered { .. }) => {}
+                Err(Refusal::Io(source)) => {
+                    return Err(LowerError::Read { class: type_name(self.graph, node), source });
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// The plan of a model that ends in this operation, or of one that is not covered.
+    pub(super) fn finish(mut self, model: Result<Op, (String, String)>) -> Lowering {
+        let plan = match model {
+            Ok(last) => {
+                if is_forest(self.graph, self.graph.root) {
+                    self.member(self.graph.root, self.ops.len());
+                }
+                self.ops.push(last);
+                self.members.sort_by_key(|member| member.node);
+                Plan::Native { ops: self.ops, members: self.members }
+            }
+            Err((what, why)) => {
+                self.members.sort_by_key(|member| member.node);
+                Plan::Uncovered { what, why, ops: self.ops, members: self.members }
+            }
+        };
+        Lowering { plan, stored: self.stored.ids }
+    }
+
+    fn op(&mut self, lowered: Lowered, prefix: &str) -> Result<Op, LowerError> {
+        let write = |staged: super::Staged| staged.write(prefix, self.arrays, self.sink, &mut self.stored);
+        let ids = lowered.arrays.into_iter().map(write).collect::<Result<Vec<_>, _>>()?;
+        Ok((lowered.op)(&ids))
+    }
+
+    fn member(&mut self, node: NodeId, op: usize) {
+        if is_forest(self.graph, node) && !self.members.iter().any(|member| member.node == node.0) {
+            self.members.push(Member { node: node.0, op: op as u32 });
+        }
+    }
+}
