@@ -41,7 +41,7 @@ pub use model::trees::{
 pub use model::verify::{VerifyError, VerifyOptions, VerifyReport};
 pub use model::{Model, OpenError};
 pub use ops::convert::{ConvertFileError, ConvertOptions, ConvertReport, convert};
-pub use ops::dump::{DumpError, DumpOptions, DumpReport, Pickled, dump};
+pub use ops::dump::{Dump, DumpError, DumpOptions, DumpReport, Pickled};
 pub use ops::inspect::{ArraySummary, Inspection, Native, ObjectSummary, Total};
 pub use ops::rewrite::{ArchiveOptions, RewriteError, RewriteReport, archive, restore};
 pub use ops::user::{FileWriteError, FileWriter};

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from onecopy._onecopy import __version__
 
 if TYPE_CHECKING:
+    from onecopy._dump import dump
     from onecopy._errors import (
         ChecksumError,
         FormatError,
@@ -27,6 +28,7 @@ _HOMES = {
     "StaleReferenceError": "_errors",
     "UnsupportedModelError": "_errors",
     "UntrustedTypesError": "_errors",
+    "dump": "_dump",
     "load": "_load",
 }
 

@@ -1,23 +1,24 @@
 //! `dump`: an object that Python has just pickled becomes a model file.
 #![forbid(unsafe_code)]
 
-use std::io;
+use std::collections::BTreeSet;
+use std::fs::File;
 use std::path::{Path, PathBuf};
 
 use serde_json::Value;
 
-use crate::convert::source::ReadAt;
+use crate::convert::source::{Foreign, ReadAt};
 use crate::convert::{ConvertError, Limits, read_with_buffers};
 use crate::format::OnProgress;
 use crate::format::codec::Codec;
 use crate::format::digest::Digest;
 use crate::format::writer::WriteError;
-use crate::model::graph::GraphError;
+use crate::model::graph::{GraphError, Node};
 use crate::model::lower::LowerError;
 use crate::model::pack::PackError;
 use crate::model::plan::Plan;
-use crate::ops::model_file::{Contents, Failed, write_model};
-use crate::store::fs::{PublishError, StepError, publish, publish_unsynced, unnamed_in};
+use crate::ops::model_file::{Contents, Failed, Written, write_model};
+use crate::store::fs::{PublishError, StepError, publish, publish_unsynced};
 
 /// A pickle of protocol 5 with its buffers beside it.
 pub struct Pickled {
@@ -99,51 +100,73 @@ pub enum DumpError {
     Publish(StepError),
 }
 
-/// Writes a pickled object to `path` as a model file. Nothing that the pickle names is imported or called, and
-/// buffers are read from where they are.
-///
-/// Equal objects, options and versions give equal bytes, whatever Python's hash seed was.
-///
-/// # Errors
-///
-/// [`DumpError`]; nothing is left at `path` that was not there before.
-pub fn dump(
-    pickled: Pickled,
-    path: &Path,
-    options: &DumpOptions,
-    progress: OnProgress<'_>,
-) -> Result<DumpReport, DumpError> {
-    let dir = path.parent().filter(|dir| !dir.as_os_str().is_empty()).unwrap_or(Path::new("."));
-    let mut refused = None;
-    let mut spool = || {
-        unnamed_in(dir).map_err(|error| {
-            refused = Some(error);
-            io::ErrorKind::Other.into()
+/// An object read from its pickle, to be written with [`Dump::write`].
+pub struct Dump {
+    foreign: Foreign,
+}
+
+impl Dump {
+    /// Reads the opcodes. Nothing that they name is imported or called; buffers stay where they are.
+    ///
+    /// # Errors
+    ///
+    /// [`DumpError::Read`], [`DumpError::Graph`]
+    pub fn read(pickled: Pickled, progress: OnProgress<'_>) -> Result<Self, DumpError> {
+        let Pickled { stream, buffers } = pickled;
+        let foreign = read_with_buffers(stream, buffers, &Limits::NONE, &mut tempfile::tempfile, progress)
+            .map_err(DumpError::Read)?;
+        foreign.graph.check(&foreign).map_err(DumpError::Graph)?;
+        Ok(Dump { foreign })
+    }
+
+    /// The modules that the object names: `sklearn.ensemble._forest`.
+    pub fn modules(&self) -> BTreeSet<&str> {
+        self.names().map(|(module, _)| module).collect()
+    }
+
+    /// The names of a module that the object uses.
+    pub fn names_of(&self, module: &str) -> BTreeSet<&str> {
+        self.names().filter(|(own, _)| *own == module).map(|(_, qualname)| qualname).collect()
+    }
+
+    fn names(&self) -> impl Iterator<Item = (&str, &str)> {
+        self.foreign.graph.nodes.iter().filter_map(|node| match node {
+            Node::Name { module, qualname } => Some((module.as_ref(), qualname.as_ref())),
+            _ => None,
         })
-    };
-    let read = read_with_buffers(pickled.stream, pickled.buffers, &Limits::NONE, &mut spool, progress);
-    let foreign = match (read, refused) {
-        (Ok(foreign), _) => foreign,
-        (Err(_), Some(step)) => return Err(DumpError::Publish(step)),
-        (Err(source), None) => return Err(DumpError::Read(source)),
-    };
-    foreign.graph.check(&foreign).map_err(DumpError::Graph)?;
-    let sections =
-        [("environment", &options.environment), ("schema", &options.schema), ("user", &options.user)];
-    let sections = sections.into_iter().filter_map(|(name, value)| Some((name, value.as_ref()?))).collect();
-    let contents = Contents { source: "dump", sections, codec: options.codec, progress };
-    let write = |file: &mut std::fs::File| {
-        write_model(file, foreign, &contents).map_err(|failed| match failed {
-            Failed::Lower(source) => DumpError::Lower(source),
-            Failed::Pack(source) => DumpError::Pack { path: path.to_owned(), source },
-            Failed::Write(source) => DumpError::Write { path: path.to_owned(), source },
-        })
-    };
-    let published = if options.sync { publish(path, write) } else { publish_unsynced(path, write) };
-    let written = published.map_err(|error| match error {
-        PublishError::Write(error) => error,
-        PublishError::Step(step) => DumpError::Publish(step),
-    })?;
-    let (model, plan) = (written.model, written.plan);
-    Ok(DumpReport { model, plan, arrays: written.arrays, bytes: written.bytes, digest: written.digest })
+    }
+
+    /// Writes the object to `path` as a model file, all of it or nothing.
+    ///
+    /// Equal objects, options and versions give equal bytes, whatever Python's hash seed was.
+    ///
+    /// # Errors
+    ///
+    /// [`DumpError`]; nothing is left at `path` that was not there before.
+    pub fn write(
+        self,
+        path: &Path,
+        options: &DumpOptions,
+        progress: OnProgress<'_>,
+    ) -> Result<DumpReport, DumpError> {
+        let sections =
+            [("environment", &options.environment), ("schema", &options.schema), ("user", &options.user)];
+        let sections =
+            sections.into_iter().filter_map(|(name, value)| Some((name, value.as_ref()?))).collect();
+        let contents = Contents { source: "dump", sections, codec: options.codec, progress };
+        let write = |file: &mut File| {
+            write_model(file, self.foreign, &contents).map_err(|failed| match failed {
+                Failed::Lower(source) => DumpError::Lower(source),
+                Failed::Pack(source) => DumpError::Pack { path: path.to_owned(), source },
+                Failed::Write(source) => DumpError::Write { path: path.to_owned(), source },
+            })
+        };
+        let published = if options.sync { publish(path, write) } else { publish_unsynced(path, write) };
+        let written = published.map_err(|error| match error {
+            PublishError::Write(error) => error,
+            PublishError::Step(step) => DumpError::Publish(step),
+        })?;
+        let Written { model, plan, arrays, bytes, digest } = written;
+        Ok(DumpReport { model, plan, arrays, bytes, digest })
+    }
 }

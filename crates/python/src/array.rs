@@ -2,11 +2,12 @@
 #![allow(unsafe_code)]
 
 use std::ffi::c_int;
+use std::io;
 use std::ptr;
 
 use numpy::npyffi::{self, PY_ARRAY_API, npy_intp};
-use numpy::{PyArrayDescr, PyArrayDescrMethods};
-use onecopy::{ArrayId, Dtype, Order};
+use numpy::{PyArray1, PyArrayDescr, PyArrayDescrMethods, PyArrayMethods, PyUntypedArrayMethods};
+use onecopy::{ArrayId, Dtype, Order, ReadAt};
 use pyo3::exceptions::PyValueError;
 use pyo3::prelude::*;
 use pyo3::sync::PyOnceLock;
@@ -148,6 +149,43 @@ pub(crate) fn owned<'py>(
     // seen the array.
     unsafe { ptr::copy_nonoverlapping(bytes.as_ptr(), data.cast(), bytes.len()) };
     Ok(array)
+}
+
+/// The memory of an array of bytes, which is kept alive and may be read in any thread.
+pub(crate) struct HeldBytes {
+    start: usize,
+    len: usize,
+    _owner: Py<PyArray1<u8>>,
+}
+
+impl HeldBytes {
+    /// `array` has its bytes one after the other.
+    pub(crate) fn of(array: &Bound<'_, PyArray1<u8>>) -> PyResult<Self> {
+        if !array.is_contiguous() {
+            return Err(PyValueError::new_err("a buffer is not contiguous"));
+        }
+        Ok(HeldBytes { start: array.data() as usize, len: array.len(), _owner: array.clone().unbind() })
+    }
+}
+
+impl ReadAt for HeldBytes {
+    fn len_bytes(&self) -> u64 {
+        self.len as u64
+    }
+
+    fn read_exact_at(&self, offset: u64, buf: &mut [u8]) -> io::Result<()> {
+        let start = usize::try_from(offset).map_err(|_| io::ErrorKind::UnexpectedEof)?;
+        let end = start.checked_add(buf.len()).ok_or(io::ErrorKind::UnexpectedEof)?;
+        if end > self.len {
+            return Err(io::ErrorKind::UnexpectedEof.into());
+        }
+        let from = (self.start + start) as *const u8;
+        // SAFETY: the array owns or keeps alive `len` bytes from `start` on, and NumPy does not move or free them while
+        // there is a reference to it. `buf` is memory of our own. Python code in another thread may write to the array
+        // meanwhile, as it may while pickle reads it; then the copy is some mixture of old and new bytes.
+        unsafe { ptr::copy_nonoverlapping(from, buf.as_mut_ptr(), buf.len()) };
+        Ok(())
+    }
 }
 
 /// Whether arrays of `source` can be written to.

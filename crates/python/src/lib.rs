@@ -3,6 +3,7 @@
 
 mod array;
 mod build;
+mod dump;
 mod error;
 mod load;
 mod run;
@@ -16,6 +17,8 @@ fn _onecopy(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add("__version__", env!("CARGO_PKG_VERSION"))?;
     module.add_function(wrap_pyfunction!(trust::evidence, module)?)?;
     module.add_function(wrap_pyfunction!(trust::trusted_names, module)?)?;
+    module.add_function(wrap_pyfunction!(dump::dump, module)?)?;
+    module.add_function(wrap_pyfunction!(dump::check_pickle, module)?)?;
     module.add_function(wrap_pyfunction!(load::load, module)?)?;
     module.add_class::<source::Source>()
 }
