@@ -8,6 +8,7 @@ mod error;
 mod load;
 mod run;
 mod source;
+mod tree;
 mod trust;
 
 use pyo3::prelude::*;
@@ -20,5 +21,9 @@ fn _onecopy(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_function(wrap_pyfunction!(dump::dump, module)?)?;
     module.add_function(wrap_pyfunction!(dump::check_pickle, module)?)?;
     module.add_function(wrap_pyfunction!(load::load, module)?)?;
+    module.add_function(wrap_pyfunction!(tree::boosting::stages, module)?)?;
+    module.add_class::<tree::MappedTree>()?;
+    module.add_class::<tree::Member>()?;
+    module.add_class::<tree::Stages>()?;
     module.add_class::<source::Source>()
 }

@@ -43,8 +43,10 @@ impl Source {
         x: Input<'_>,
         options: &RunOptions,
     ) -> Result<Output, PredictError> {
-        let _ = member;
-        self.model().run(method, x, options)
+        match member {
+            Some(member) => self.model().run_member(member, method, x, options),
+            None => self.model().run(method, x, options),
+        }
     }
 }
 

@@ -9,6 +9,7 @@ use pyo3::exceptions::PyValueError;
 use pyo3::prelude::*;
 
 use crate::error::{self, Kind};
+use crate::tree::Shelf;
 
 /// What arrays are: `mmap_mode` of `load`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -45,6 +46,7 @@ pub(crate) struct Source {
     mode: Mode,
     path: PathBuf,
     private: OnceLock<CopyOnWrite>,
+    trees: Shelf,
 }
 
 impl Source {
@@ -53,11 +55,16 @@ impl Source {
         let model = py
             .detach(|| Model::open(path))
             .map_err(|error| error::translate(py, Kind::Format, Some(path), &error))?;
-        Ok(Source { model, mode, path: path.to_owned(), private: OnceLock::new() })
+        Ok(Source { model, mode, path: path.to_owned(), private: OnceLock::new(), trees: Shelf::default() })
     }
 
     pub(crate) fn model(&self) -> &Model<Mapping> {
         &self.model
+    }
+
+    /// The trees that have been looked at.
+    pub(crate) fn trees(&self) -> &Shelf {
+        &self.trees
     }
 
     pub(crate) fn mode(&self) -> Mode {
