@@ -30,11 +30,12 @@ pub use model::aligned::AlignedBytes;
 pub use model::array::{ArrayError, ArrayRef};
 pub use model::blocks::Damage;
 pub use model::graph::{
-    ArrayPart, Audit, Blob, Graph, GraphError, Make, NameUse, Node, NodeId, Object, Quotients, Records,
+    ArrayPart, Audit, Blob, Graph, GraphError, Make, NameUse, Node, NodeId, Object, Quotients, Records, Terms,
 };
 pub use model::lower::LowerError;
 pub use model::pack::PackError;
 pub use model::plan::{Link, Member, Op, Plan, PlanError, TreeLayout, Trees};
+pub use model::terms::{TermsPlace, TermsRef};
 pub use model::trees::{
     ArrayBytes, Column, ColumnData, Columns, Floats, Ints, StoredTree, TreeError, TreeView,
 };

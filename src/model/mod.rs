@@ -9,6 +9,7 @@ pub(crate) mod in_order;
 pub(crate) mod lower;
 pub(crate) mod pack;
 pub(crate) mod plan;
+pub(crate) mod terms;
 pub(crate) mod trees;
 pub(crate) mod verify;
 

@@ -6,7 +6,7 @@ use std::fmt::Display;
 use crate::format::dtype::{Dtype, Kind, Plain};
 use crate::format::{ArrayId, ArrayInfo, Order};
 use crate::model::array::ArraySource;
-use crate::model::graph::{ArrayPart, Blob, Graph, GraphError, Node, NodeId, Quotients, Records};
+use crate::model::graph::{ArrayPart, Blob, Graph, GraphError, Node, NodeId, Quotients, Records, Terms};
 
 impl Graph {
     /// Whether every reference leads to something of the right sort and every array part lies in its array.
@@ -56,6 +56,7 @@ impl<'a> Check<'a> {
             Node::Bytes(Blob::Array(id)) | Node::ByteArray(Blob::Array(id)) => self.blob(*id),
             Node::Array(part) => self.part(part).map(drop),
             Node::Records(records) => self.records(records),
+            Node::Terms(terms) => self.terms(terms),
             Node::Quotients(quotients) => self.quotients(quotients),
             Node::ObjectArray { shape, items, .. } => self.object_array(shape, items),
             Node::ArrayOfClass { class, array } => {
@@ -146,6 +147,31 @@ impl<'a> Check<'a> {
             return Ok(());
         }
         Err(self.wrong("array of bytes", format!("{} {:?}", info.dtype, info.shape), "one dimension of |u1"))
+    }
+
+    fn terms(&self, terms: &Terms) -> Result<(), GraphError> {
+        let len = |what, id, dtype: Dtype| {
+            let info = self.info(id)?;
+            match info.shape.as_slice() {
+                [len] if info.dtype == dtype => Ok(*len),
+                shape => {
+                    let found = format!("{} {shape:?}", info.dtype);
+                    Err(self.wrong(what, found, format!("one dimension of {dtype}")))
+                }
+            }
+        };
+        len("text of terms", terms.text, Dtype::U8)?;
+        let count = len("ends of terms", terms.ends, Dtype::U32)?;
+        let values = len("values of terms", terms.values, Dtype::I64)?;
+        let slots = len("slots of terms", terms.slots, Dtype::U64)?;
+        if values != count {
+            return Err(self.wrong("number of values of terms", values, count.to_string()));
+        }
+        if !slots.is_power_of_two() || slots <= count {
+            let expected = format!("a power of two above {count}");
+            return Err(self.wrong("number of slots of terms", slots, expected));
+        }
+        Ok(())
     }
 
     fn part(&self, part: &ArrayPart) -> Result<ArrayInfo, GraphError> {

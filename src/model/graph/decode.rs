@@ -10,7 +10,7 @@ use crate::format::{ArrayId, Order};
 use crate::model::array::ArraySource;
 use crate::model::graph::encode::{MAX_RUN_COLUMNS, MAX_RUN_DIMENSIONS, tag};
 use crate::model::graph::{
-    ArrayPart, Blob, Graph, GraphError, Make, Node, NodeId, Object, Quotients, Records,
+    ArrayPart, Blob, Graph, GraphError, Make, Node, NodeId, Object, Quotients, Records, Terms,
 };
 
 impl Graph {
@@ -166,6 +166,8 @@ impl Decoder<'_> {
             tag::TUPLE => Node::Tuple(self.ids("a tuple")?),
             tag::LIST => Node::List(self.ids("a list")?),
             tag::DICT => Node::Dict(self.pairs("a dict")?),
+            tag::TERMS => Node::Terms(Box::new(self.terms(false)?)),
+            tag::TERMS_OF_NUMPY => Node::Terms(Box::new(self.terms(true)?)),
             tag::SET => Node::Set(self.ids("a set")?),
             tag::FROZEN_SET => Node::FrozenSet(self.ids("a frozenset")?),
             tag::NAME => {
@@ -203,6 +205,17 @@ impl Decoder<'_> {
 
     fn part(&mut self) -> Result<ArrayPart, GraphError> {
         Ok(ArrayPart { array: self.array_id()?, first_row: self.number("first row")?, shape: self.shape()? })
+    }
+
+    fn terms(&mut self, numpy: bool) -> Result<Terms, GraphError> {
+        Ok(Terms {
+            text: self.array_id()?,
+            ends: self.array_id()?,
+            values: self.array_id()?,
+            slots: self.array_id()?,
+            seed: self.number("seed of terms")?,
+            numpy,
+        })
     }
 
     fn records(&mut self) -> Result<Records, GraphError> {

@@ -36,6 +36,8 @@ pub(super) mod tag {
     pub(in crate::model::graph) const NEW: u8 = 26;
     pub(in crate::model::graph) const INTEGERS: u8 = 27;
     pub(in crate::model::graph) const QUOTIENTS: u8 = 28;
+    pub(in crate::model::graph) const TERMS: u8 = 29;
+    pub(in crate::model::graph) const TERMS_OF_NUMPY: u8 = 30;
 }
 
 /// Fields that a run of columns may have, so that few bytes cannot ask for much memory.
@@ -163,6 +165,13 @@ impl Encoder<'_> {
             Node::Dict(pairs) => {
                 self.byte(tag::DICT);
                 self.pairs(pairs);
+            }
+            Node::Terms(terms) => {
+                self.byte(if terms.numpy { tag::TERMS_OF_NUMPY } else { tag::TERMS });
+                for array in [terms.text, terms.ends, terms.values, terms.slots] {
+                    self.number(array.0.into());
+                }
+                self.number(terms.seed);
             }
             Node::Name { module, qualname } => {
                 self.tagged(tag::NAME, module.as_bytes());

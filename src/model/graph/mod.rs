@@ -59,6 +59,8 @@ pub enum Node {
     List(Vec<NodeId>),
     /// `dict`, in insertion order. Keys keep their type: `1`, `True` and `"1"` are three keys here.
     Dict(Vec<(NodeId, NodeId)>),
+    /// A big `dict` of `str` to int, in arrays.
+    Terms(Box<Terms>),
     /// `set`
     Set(Vec<NodeId>),
     /// `frozenset`
@@ -112,6 +114,25 @@ pub enum Blob {
     Inline(Box<[u8]>),
     /// Long ones are a one-dimensional `u8` array.
     Array(ArrayId),
+}
+
+/// A `dict` whose keys are `str` and whose values are ints of 64 bits, in insertion order, with a hash table.
+///
+/// The arrays have one dimension. [`Model::terms`](crate::Model::terms) reads them.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Terms {
+    /// UTF-8 of the keys, end to end: `u1`.
+    pub text: ArrayId,
+    /// Where each key ends in it: `u4`.
+    pub ends: ArrayId,
+    /// The values: `i8`.
+    pub values: ArrayId,
+    /// The hash table: `u8`, a power of two of them.
+    pub slots: ArrayId,
+    /// What hashes start from.
+    pub seed: u64,
+    /// Whether values are `numpy.int64` rather than `int`.
+    pub numpy: bool,
 }
 
 /// Rows `first_row..first_row + rows` of a stored array, where rows are elements of its first axis.
@@ -200,7 +221,7 @@ impl Node {
             Node::ByteArray(_) => "bytearray",
             Node::Tuple(_) => "tuple",
             Node::List(_) => "list",
-            Node::Dict(_) => "dict",
+            Node::Dict(_) | Node::Terms(_) => "dict",
             Node::Set(_) => "set",
             Node::FrozenSet(_) => "frozenset",
             Node::Name { .. } => "class or function",

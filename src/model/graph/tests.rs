@@ -12,7 +12,7 @@ fn info(dtype: Dtype, shape: &[u64], order: Order) -> ArrayInfo {
     ArrayInfo { order, ..ArrayInfo::new(dtype, shape.to_vec()) }
 }
 
-/// Array 0 to 3: two columns of ten rows, a blob, a matrix in F order.
+/// Array 0 to 6: two columns of ten rows, a blob, a matrix in F order, ends, values and slots of ten terms.
 fn arrays() -> Memory {
     let zeros = |info: ArrayInfo| {
         let len = info.shape.iter().product::<u64>() as usize * info.dtype.itemsize() as usize;
@@ -23,6 +23,9 @@ fn arrays() -> Memory {
         zeros(info(Dtype::F64, &[10], Order::C)),
         zeros(info(Dtype::U8, &[100], Order::C)),
         zeros(info(Dtype::F64, &[3, 4], Order::F)),
+        zeros(info(Dtype::U32, &[10], Order::C)),
+        zeros(info(Dtype::I64, &[10], Order::C)),
+        zeros(info(Dtype::U64, &[16], Order::C)),
     ])
 }
 
@@ -37,6 +40,11 @@ fn record() -> Dtype {
 
 fn part(array: u32, first_row: u64, shape: &[u64]) -> ArrayPart {
     ArrayPart { array: ArrayId(array), first_row, shape: shape.into() }
+}
+
+fn terms(text: u32, ends: u32, values: u32, slots: u32) -> Node {
+    let [text, ends, values, slots] = [text, ends, values, slots].map(ArrayId);
+    Node::Terms(Box::new(Terms { text, ends, values, slots, seed: 3, numpy: text.0 == 2 }))
 }
 
 fn records(columns: Vec<ArrayPart>, shape: &[u64]) -> Node {
@@ -115,6 +123,7 @@ fn any_node() -> impl Strategy<Value = Node> {
             numerators: part(0, row, &[3]),
             denominators: divided.then(|| part(1, row, &[3])),
         }))),
+        prop_oneof![Just(terms(0, 4, 5, 6)), Just(terms(2, 4, 5, 6))],
         Just(Node::ArrayOfClass { class: NodeId(1), array: NodeId(3) }),
         any::<[u8; 8]>().prop_map(move |b| Node::Scalar { dtype: Dtype::Plain(unit), bytes: b.into() }),
         Just(Node::Dtype(record())),
@@ -216,7 +225,7 @@ fn rows_of_a_column_major_array_are_refused() {
 
 #[test]
 fn an_array_that_is_not_there_is_refused() {
-    assert!(error_of(Node::Array(part(4, 0, &[1]))).contains("array 4"));
+    assert!(error_of(Node::Array(part(7, 0, &[1]))).contains("array 7"));
     assert!(error_of(Node::Bytes(Blob::Array(ArrayId(1)))).contains("array of bytes"));
 }
 
@@ -235,6 +244,15 @@ fn quotients_of_the_wrong_types_or_lengths_are_refused() {
     assert!(error_of(node(part(1, 0, &[3]), part(1, 0, &[3]))).contains("dtype of numerators"));
     assert!(error_of(node(part(0, 0, &[3]), part(1, 0, &[2]))).contains("shape of denominators"));
     assert!(error_of(node(part(0, 0, &[3]), part(3, 0, &[3, 4]))).contains("shape of denominators"));
+}
+
+#[test]
+fn terms_whose_arrays_do_not_fit_together_are_refused() {
+    assert!(error_of(terms(1, 4, 5, 6)).contains("text of terms"));
+    assert!(error_of(terms(0, 1, 5, 6)).contains("ends of terms"));
+    assert!(error_of(terms(0, 4, 1, 6)).contains("values of terms"));
+    assert!(error_of(terms(0, 4, 5, 3)).contains("slots of terms"));
+    assert!(error_of(terms(0, 4, 5, 7)).contains("array 7"));
 }
 
 #[test]

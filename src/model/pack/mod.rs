@@ -7,6 +7,7 @@
 //!   Other records stay as they are, so that they can be mapped.
 //! - `values` of a classification tree are counts divided by the weight of the node; the counts are stored if
 //!   dividing them gives every bit back.
+//! - Big dicts of `str` to int, the vocabularies of text models, become arrays that are looked up where they are.
 //!
 //! Nothing holds a big array in memory: a scan decides, then the arrays are streamed.
 #![forbid(unsafe_code)]
@@ -18,6 +19,7 @@ mod quotients;
 pub(crate) mod restore;
 mod rewrite;
 mod store;
+mod terms;
 #[cfg(test)]
 mod tests;
 mod walk;
@@ -76,6 +78,7 @@ pub(crate) fn pack(
     columns::narrow(&mut layout, arrays)?;
     quotients::find(&mut layout, arrays)?;
     let ids = store::store(&layout, &mut names, arrays, sink)?;
+    let terms = terms::store(&walk, &mut names, sink)?;
     plan.renumber(|node| walk.number.get(node as usize).copied().unwrap_or_default());
-    Ok(rewrite::rewrite(graph, &walk, &layout, &ids))
+    Ok(rewrite::rewrite(graph, &walk, &layout, &ids, terms))
 }

@@ -1,16 +1,28 @@
 //! The graph of the source with its nodes renumbered and its arrays where they are in the file.
 #![forbid(unsafe_code)]
 
+use std::collections::HashMap;
+
 use crate::format::ArrayId;
 use crate::format::dtype::Dtype;
-use crate::model::graph::{ArrayPart, Blob, Graph, Node, NodeId, Quotients, Records};
+use crate::model::graph::{ArrayPart, Blob, Graph, Node, NodeId, Quotients, Records, Terms};
 use crate::model::pack::layout::{Form, Group, Layout, Place};
 use crate::model::pack::walk::Walk;
 
-pub(super) fn rewrite(mut graph: Graph, walk: &Walk, layout: &Layout, ids: &[Vec<ArrayId>]) -> Graph {
+pub(super) fn rewrite(
+    mut graph: Graph,
+    walk: &Walk,
+    layout: &Layout,
+    ids: &[Vec<ArrayId>],
+    mut terms: HashMap<NodeId, Terms>,
+) -> Graph {
     let rewrite = Rewrite { walk, layout, ids };
     let mut nodes = Vec::with_capacity(walk.order.len());
     for id in &walk.order {
+        if let Some(terms) = terms.remove(id) {
+            nodes.push(Node::Terms(Box::new(terms)));
+            continue;
+        }
         let Some(node) = graph.nodes.get_mut(id.0 as usize) else { continue };
         nodes.push(rewrite.node(std::mem::replace(node, Node::None)));
     }
@@ -51,6 +63,11 @@ impl Rewrite<'_> {
                 object.state = object.state.map(|id| self.id(id));
                 self.all(&mut object.items);
                 self.pairs(&mut object.pairs);
+            }
+            Node::Terms(terms) => {
+                for id in [&mut terms.text, &mut terms.ends, &mut terms.values, &mut terms.slots] {
+                    *id = self.first(*id);
+                }
             }
             Node::Array(part) => return self.array(part),
             Node::Bytes(Blob::Array(id)) | Node::ByteArray(Blob::Array(id)) => *id = self.first(*id),

@@ -346,3 +346,59 @@ fn column_major_arrays_keep_their_order() {
     let (_, stored) = packed(Graph { nodes, root: NodeId(10) }, &arrays);
     assert_eq!(stored.arrays, arrays.arrays);
 }
+
+/// A dict of `len` terms to their position, as Python ints or as `numpy.int64`, behind a list.
+fn vocabulary(len: u32, numpy: bool) -> Graph {
+    let mut nodes = Vec::new();
+    for index in 0..len {
+        nodes.push(Node::Str(format!("term {index}").into()));
+        let bytes = i64::from(index).to_le_bytes().into();
+        nodes.push(if numpy { Node::Scalar { dtype: Dtype::I64, bytes } } else { Node::Int(index.into()) });
+    }
+    nodes.push(Node::Dict((0..len).map(|index| (NodeId(2 * index), NodeId(2 * index + 1))).collect()));
+    nodes.push(Node::List(vec![NodeId(2 * len), NodeId(2 * len)]));
+    Graph { nodes, root: NodeId(2 * len + 1) }
+}
+
+#[test]
+fn a_big_dict_of_terms_becomes_four_arrays_and_stays_one_object() {
+    for numpy in [false, true] {
+        let (graph, stored) = packed(vocabulary(1024, numpy), &Memory::default());
+        let [Node::List(items), Node::Terms(terms)] = graph.nodes.as_slice() else {
+            panic!("{:?}", graph.nodes)
+        };
+        assert_eq!(*items, [NodeId(1), NodeId(1)]);
+        assert_eq!((terms.numpy, stored.arrays.len()), (numpy, 4));
+        assert_eq!(stored.names, ["0.text", "0.ends", "0.values", "0.slots"]);
+    }
+}
+
+#[test]
+fn dicts_that_are_small_mixed_doubled_or_keyword_arguments_stay_dicts() {
+    let dict = |graph: &Graph| graph.nodes.iter().any(|node| matches!(node, Node::Dict(_)));
+    assert!(dict(&packed(vocabulary(1023, false), &Memory::default()).0));
+    let changed = |at: usize, node: Node| {
+        let mut graph = vocabulary(1024, false);
+        graph.nodes[at] = node;
+        dict(&packed(graph, &Memory::default()).0)
+    };
+    assert!(changed(7, Node::Bool(true)));
+    assert!(changed(7, Node::Scalar { dtype: Dtype::I64, bytes: [0; 8].into() }));
+    assert!(changed(6, Node::Int(3)));
+    assert!(changed(6, Node::Str("term 5".into())));
+    let mut graph = vocabulary(1024, false);
+    let dict_id = NodeId(2048);
+    graph.nodes.extend([Node::Tuple(vec![]), Node::Name { module: "m".into(), qualname: "f".into() }]);
+    let call = Object {
+        make: Make::New,
+        callable: NodeId(2051),
+        args: NodeId(2050),
+        kwargs: Some(dict_id),
+        items: vec![],
+        pairs: vec![],
+        state: None,
+    };
+    graph.nodes.push(Node::Object(Box::new(call)));
+    graph.root = NodeId(2052);
+    assert!(dict(&packed(graph, &Memory::default()).0));
+}

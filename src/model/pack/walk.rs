@@ -1,12 +1,14 @@
 //! One walk over the graph: what the root leads to, in which order, and where each array is.
 #![forbid(unsafe_code)]
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 use crate::format::ArrayId;
 use crate::format::dtype::Dtype;
 use crate::model::array::ArraySource;
 use crate::model::graph::{ArrayPart, Blob, Graph, Node, NodeId};
+use crate::model::pack::terms;
+use crate::model::terms::NewTerms;
 
 /// Components of a name; of longer paths the last ones.
 const MAX_COMPONENTS: usize = 24;
@@ -21,6 +23,8 @@ pub(crate) struct Walk {
     pub(super) number: Vec<u32>,
     /// Arrays in the order in which the walk met them.
     pub(super) arrays: Vec<Seen>,
+    /// Big dicts of `str` to int that become arrays, with the names of those.
+    pub(super) terms: Vec<(NodeId, String, NewTerms)>,
     /// `values` arrays, and the `nodes` array beside each.
     pub(super) siblings: HashMap<ArrayId, ArrayId>,
 }
@@ -64,12 +68,15 @@ pub(crate) fn walk(graph: &Graph, arrays: &dyn ArraySource) -> Walk {
         waiting: vec![(graph.root, 0)],
         seen: Vec::new(),
         by_array: HashMap::new(),
+        terms: Vec::new(),
+        kwargs: graph.nodes.iter().filter_map(kwargs).collect(),
         siblings: HashMap::new(),
     };
     while let Some((id, path)) = walker.waiting.pop() {
         walker.visit(id, path);
     }
-    Walk { order: walker.order, number: walker.number, arrays: walker.seen, siblings: walker.siblings }
+    let Walker { order, number, seen: arrays, terms, siblings, .. } = walker;
+    Walk { order, number, arrays, terms, siblings }
 }
 
 /// Constants that Python does not tell apart by identity.
@@ -83,6 +90,13 @@ enum Constant<'a> {
     Name(&'a str, &'a str),
     Scalar(&'a Dtype, &'a [u8]),
     EmptyTuple,
+}
+
+fn kwargs(node: &Node) -> Option<NodeId> {
+    match node {
+        Node::Object(object) => object.kwargs,
+        _ => None,
+    }
 }
 
 fn constant(node: &Node) -> Option<Constant<'_>> {
@@ -122,6 +136,9 @@ struct Walker<'a> {
     waiting: Vec<(NodeId, usize)>,
     seen: Vec<Seen>,
     by_array: HashMap<ArrayId, usize>,
+    terms: Vec<(NodeId, String, NewTerms)>,
+    /// Dicts of keyword arguments, which stay dicts.
+    kwargs: HashSet<NodeId>,
     siblings: HashMap<ArrayId, ArrayId>,
 }
 
@@ -140,11 +157,11 @@ impl<'a> Walker<'a> {
         self.number[id.0 as usize] = number;
         if number == next {
             self.order.push(id);
-            self.node(node, path);
+            self.node(id, node, path);
         }
     }
 
-    fn node(&mut self, node: &'a Node, path: usize) {
+    fn node(&mut self, id: NodeId, node: &'a Node, path: usize) {
         let first = self.waiting.len();
         match node {
             Node::Array(part) => self.array(part.array, path, self.is_whole(part)),
@@ -162,7 +179,16 @@ impl<'a> Walker<'a> {
                 self.items(items, path);
             }
             Node::ObjectArray { items, .. } => self.items(items, path),
+            Node::Terms(terms) => {
+                for id in [terms.text, terms.ends, terms.values, terms.slots] {
+                    self.array(id, path, false);
+                }
+            }
             Node::Dict(pairs) => {
+                if let Some(terms) = terms::of(self.graph, pairs).filter(|_| !self.kwargs.contains(&id)) {
+                    let (name, _) = self.name(path);
+                    return self.terms.push((id, name, terms));
+                }
                 self.pairs(pairs, path);
                 self.tree_state(pairs);
             }
