@@ -10,6 +10,7 @@ mod run;
 mod source;
 mod tree;
 mod trust;
+mod vocabulary;
 
 use pyo3::prelude::*;
 
@@ -25,5 +26,6 @@ fn _onecopy(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_class::<tree::MappedTree>()?;
     module.add_class::<tree::Member>()?;
     module.add_class::<tree::Stages>()?;
+    module.add_class::<vocabulary::MappedVocabulary>()?;
     module.add_class::<source::Source>()
 }

@@ -13,13 +13,14 @@ use pyo3::prelude::*;
 use pyo3::types::{
     PyByteArray, PyBytes, PyDict, PyFloat, PyFrozenSet, PyInt, PyList, PySet, PyString, PyTuple,
 };
-use rustc_hash::FxHashMap;
+use rustc_hash::{FxHashMap, FxHashSet};
 
 use crate::build::class::Classes;
 use crate::build::numpy::Arrays;
 use crate::error::{self, Kind};
-use crate::source::Source;
+use crate::source::{Mode, Source};
 use crate::trust;
+use crate::vocabulary;
 
 /// Most nodes on the way from the root to one that is being built.
 const MAX_DEPTH: usize = 20_000;
@@ -56,6 +57,9 @@ pub(crate) struct Builder<'a, 'py> {
     /// Interned names of attributes, by the node of their text.
     attributes: FxHashMap<NodeId, Bound<'py, PyString>>,
     trusted: &'a [String],
+    source: Bound<'py, Source>,
+    /// Vocabularies that are looked up in the mapping.
+    mapped_terms: FxHashSet<NodeId>,
     classes: Classes<'py>,
     arrays: Arrays<'py>,
 }
@@ -93,6 +97,11 @@ impl<'a, 'py> Builder<'a, 'py> {
             nested: FxHashMap::default(),
             attributes: FxHashMap::default(),
             trusted,
+            source: source.clone(),
+            mapped_terms: match source.get().mode() {
+                Mode::Copy => FxHashSet::default(),
+                Mode::Read | Mode::CopyOnWrite => vocabulary::of_vectorizers(graph),
+            },
             classes: Classes::new(py)?,
             arrays: Arrays::new(source.clone()),
         })
@@ -161,6 +170,14 @@ impl<'a, 'py> Builder<'a, 'py> {
     /// Builds a node without children at once; puts any other on the stack.
     fn visit(&mut self, id: NodeId) -> PyResult<()> {
         let node = self.graph.node(id);
+        if let Node::Terms(terms) = node {
+            let value = match self.mapped_terms.contains(&id) {
+                true => vocabulary::mapped_vocabulary(&self.source, terms)?,
+                false => vocabulary::dict(&self.source, terms)?,
+            };
+            self.keep(id, value);
+            return Ok(());
+        }
         if let Some(value) = self.leaf(node)? {
             self.keep(id, value);
             return Ok(());

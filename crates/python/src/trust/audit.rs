@@ -283,7 +283,7 @@ fn short_kind(graph: &Graph, id: NodeId) -> String {
             Node::Bytes(_) => "bytes".to_owned(),
             Node::Tuple(_) => "tuple".to_owned(),
             Node::List(_) => "list".to_owned(),
-            Node::Dict(_) => "dict".to_owned(),
+            Node::Dict(_) | Node::Terms(_) => "dict".to_owned(),
             Node::Dtype(_) => "dtype".to_owned(),
             Node::Scalar { .. } => "scalar".to_owned(),
             _ => "any".to_owned(),

@@ -177,7 +177,7 @@ impl Kind {
             Kind::Bytes => matches!(node, Node::Bytes(_)),
             Kind::Tuple => matches!(node, Node::Tuple(_)),
             Kind::List => matches!(node, Node::List(_)),
-            Kind::Dict => matches!(node, Node::Dict(_)),
+            Kind::Dict => matches!(node, Node::Dict(_) | Node::Terms(_)),
             Kind::Set => matches!(node, Node::Set(_) | Node::FrozenSet(_)),
             Kind::Array => matches!(
                 node,
