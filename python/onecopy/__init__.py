@@ -18,7 +18,10 @@ if TYPE_CHECKING:
         UnsupportedModelError,
         UntrustedTypesError,
     )
+    from onecopy._functions import archive, convert, inspect, restore, verify
     from onecopy._load import load
+    from onecopy._model import Model, open
+    from onecopy._reference import Reference, by_reference
 
 # Names are imported when they are first used: the command needs none of them, and no numpy.
 _HOMES = {
@@ -30,6 +33,15 @@ _HOMES = {
     "UntrustedTypesError": "_errors",
     "dump": "_dump",
     "load": "_load",
+    "Model": "_model",
+    "open": "_model",
+    "Reference": "_reference",
+    "by_reference": "_reference",
+    "archive": "_functions",
+    "convert": "_functions",
+    "inspect": "_functions",
+    "restore": "_functions",
+    "verify": "_functions",
 }
 
 __all__ = ["__version__", *sorted(_HOMES)]  # pyright: ignore[reportUnsupportedDunderAll]

@@ -4,7 +4,7 @@ import os
 from collections.abc import Iterable
 from typing import Any
 
-from onecopy import _onecopy
+from onecopy import _onecopy, _reference
 
 
 def load(
@@ -48,7 +48,10 @@ def load(
     >>> onecopy.load(path)["weights"]
     array([0., 1., 2.])
     """
-    return _onecopy.load(os.fspath(path), mmap_mode, _names(trusted))
+    names = _names(trusted)
+    loaded, digest = _onecopy.load(os.fspath(path), mmap_mode, names)
+    _reference.remember(loaded, path, digest, mmap_mode, names)
+    return loaded
 
 
 def _names(trusted: "Iterable[str] | None") -> list[str]:

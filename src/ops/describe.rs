@@ -1,8 +1,9 @@
 //! What a model file says about its model in its metadata, read from the object itself.
 #![forbid(unsafe_code)]
 
+use crate::model::Model;
 use crate::model::array::ArraySource;
-use crate::model::graph::{Graph, NodeId};
+use crate::model::graph::{Graph, GraphError, NodeId};
 use crate::model::lower::type_name;
 
 /// Names and labels longer than this together stay in the graph only.
@@ -58,6 +59,24 @@ pub(super) fn describe(graph: &Graph, arrays: &dyn ArraySource) -> Description {
         steps: (!steps.is_empty()).then(|| {
             steps.iter().map(|(name, id)| Step { name: name.clone(), model: type_name(graph, *id) }).collect()
         }),
+    }
+}
+
+/// Most bytes of names that [`Model::feature_names`] reads.
+const MAX_NAMES: u64 = 1 << 28;
+
+impl<D: AsRef<[u8]> + Sync> Model<D> {
+    /// The names of the columns that the model was trained with: `feature_names_in_` of the object, or of the first step of
+    /// a pipeline. `None` if it was trained without names.
+    ///
+    /// # Errors
+    ///
+    /// [`GraphError`] if the graph is damaged.
+    pub fn feature_names(&self) -> Result<Option<Vec<String>>, GraphError> {
+        let Some(graph) = self.graph()? else { return Ok(None) };
+        let first = steps(&graph, graph.root).first().map_or(graph.root, |(_, id)| *id);
+        let Some(names) = graph.attr(first, "feature_names_in_") else { return Ok(None) };
+        Ok(graph.texts_at(names, self, MAX_NAMES).ok().flatten().map(|(_, texts)| texts))
     }
 }
 

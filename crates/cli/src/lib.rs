@@ -19,6 +19,7 @@ use clap::Parser;
 use nix::sys::signal::{SigSet, Signal};
 
 use crate::commands::Command;
+pub use crate::paths::{archived_name, converted_name, restored_name};
 
 /// Load a trained scikit-learn model once; serve it from every process.
 ///
@@ -47,21 +48,26 @@ Exit codes: 0 done, 1 the input or the machine is at fault (one line on stderr s
 ///
 /// Errors are printed as one line on stderr. The exit code is 0, 1 for bad input and failures, 2 for wrong usage.
 pub fn run(args: impl IntoIterator<Item = OsString>) -> ExitCode {
+    ExitCode::from(exit_code(args))
+}
+
+/// [`run`] with the exit code as a number.
+pub fn exit_code(args: impl IntoIterator<Item = OsString>) -> u8 {
     let cli = match Cli::try_parse_from(args) {
         Ok(cli) => cli,
         Err(error) => {
             let _ = error.print();
-            return ExitCode::from(u8::try_from(error.exit_code()).unwrap_or(2));
+            return u8::try_from(error.exit_code()).unwrap_or(2);
         }
     };
     // A write past `ulimit -f` then fails with EFBIG instead of ending the process with half a file.
     let _ = SigSet::from(Signal::SIGXFSZ).thread_block();
     match cli.command.run() {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(error) if reader_left(&error) => ExitCode::SUCCESS,
+        Ok(()) => 0,
+        Err(error) if reader_left(&error) => 0,
         Err(error) => {
             let _ = writeln!(io::stderr(), "error: {}", text::chain(&error));
-            ExitCode::FAILURE
+            1
         }
     }
 }

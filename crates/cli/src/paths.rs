@@ -57,7 +57,7 @@ pub(crate) fn check_output(path: &Path, inputs: &[&Path]) -> Result<()> {
 }
 
 /// `path` with its extension replaced, also over the double one of compressed files: `x.joblib.gz`, `x.pkl.xz`.
-pub(crate) fn converted_name(path: &Path) -> PathBuf {
+pub fn converted_name(path: &Path) -> PathBuf {
     let mut stem = PathBuf::from(path.file_stem().unwrap_or_default());
     if ["joblib", "pkl", "pickle"].iter().any(|known| stem.extension().is_some_and(|found| found == *known)) {
         stem.set_extension("");
@@ -68,12 +68,12 @@ pub(crate) fn converted_name(path: &Path) -> PathBuf {
 }
 
 /// `x.onecopy` becomes `x.cold.onecopy`.
-pub(crate) fn archived_name(path: &Path) -> PathBuf {
+pub fn archived_name(path: &Path) -> PathBuf {
     renamed(path, ".cold.onecopy")
 }
 
 /// `x.cold.onecopy` becomes `x.onecopy`, anything else `x.hot.onecopy`.
-pub(crate) fn restored_name(path: &Path) -> PathBuf {
+pub fn restored_name(path: &Path) -> PathBuf {
     let stem = PathBuf::from(path.file_stem().unwrap_or_default());
     let cold = stem.extension().is_some_and(|extension| extension == "cold");
     let (base, ending) =

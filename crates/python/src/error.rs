@@ -5,7 +5,11 @@ use std::error::Error;
 use std::io;
 use std::path::{Path, PathBuf};
 
-use pyo3::exceptions::{PyMemoryError, PyOSError};
+use onecopy::{
+    ConvertFileError, Damage, FormatError, MapError, OpenError, RewriteError, StepError, VerifyError,
+    VerifyFileError,
+};
+use pyo3::exceptions::{PyIsADirectoryError, PyMemoryError, PyOSError};
 use pyo3::prelude::*;
 use pyo3::sync::PyOnceLock;
 use pyo3::types::PyType;
@@ -46,23 +50,107 @@ pub(crate) fn untrusted(py: Python<'_>, message: String, types: Vec<String>) -> 
     }
 }
 
-/// An error of the library: `OSError` if the system refused something, else an exception of `kind`.
+/// An error of the library: `OSError` if the system refused something, `ChecksumError` if bytes are damaged, else an exception
+/// of `kind`. `path` is that of an `OSError` whose error names none.
 pub(crate) fn translate(
     py: Python<'_>,
     kind: Kind,
     path: Option<&Path>,
     error: &(dyn Error + 'static),
 ) -> PyErr {
+    let mut damaged = false;
+    let mut place = None;
     let mut next = Some(error);
     while let Some(current) = next {
-        if let Some(io) = current.downcast_ref::<io::Error>()
-            && let Some(errno) = io.raw_os_error()
-        {
-            return os_error(errno, io, path, error);
+        place = path_of(current).or(place);
+        damaged |= is_damage(current);
+        let Some(io) = current.downcast_ref::<io::Error>() else {
+            next = current.source();
+            continue;
+        };
+        if let Some(errno) = io.raw_os_error() {
+            return os_error(py, errno, io, place.as_deref().or(path), error);
         }
-        next = current.source();
+        // The source of such an error is that of the error within.
+        next = io.get_ref().map(|inner| inner as &(dyn Error + 'static));
     }
-    raise(py, kind, chain(error))
+    if let Some(path) = place.as_deref().or(path).filter(|path| is_not_a_file(error) && path.is_dir()) {
+        return PyIsADirectoryError::new_err((EISDIR, chain(error), path.as_os_str().to_owned()));
+    }
+    raise(py, if damaged { Kind::Checksum } else { kind }, chain(error))
+}
+
+const EISDIR: i32 = 21;
+
+/// The path that an error is about. Errors within errors that show them as their own are no sources of these.
+fn path_of(error: &(dyn Error + 'static)) -> Option<PathBuf> {
+    let mapped = match (error.downcast_ref::<OpenError>(), error.downcast_ref::<VerifyFileError>()) {
+        (Some(OpenError::Map(error)), _) | (_, Some(VerifyFileError::Open(OpenError::Map(error)))) => {
+            Some(error)
+        }
+        _ => error.downcast_ref::<MapError>(),
+    };
+    let step = match (error.downcast_ref::<ConvertFileError>(), error.downcast_ref::<RewriteError>()) {
+        (Some(ConvertFileError::Publish(step)), _) | (_, Some(RewriteError::Publish(step))) => Some(step),
+        _ => error.downcast_ref::<StepError>(),
+    };
+    match (mapped, step, error.downcast_ref::<ConvertFileError>()) {
+        (Some(MapError::Io { path, .. }), _, _) => Some(path.clone()),
+        (_, Some(StepError::Io { path, .. } | StepError::NotAFile { path, .. }), _) => Some(path.clone()),
+        (_, _, Some(ConvertFileError::Open { path, .. } | ConvertFileError::Write { path, .. })) => {
+            Some(path.clone())
+        }
+        _ => None,
+    }
+}
+
+/// Whether a checksum says so.
+fn is_damage(error: &(dyn Error + 'static)) -> bool {
+    let wrong = matches!(
+        error.downcast_ref(),
+        Some(FormatError::Checksum { .. } | FormatError::Prologue { .. } | FormatError::Padding { .. })
+    );
+    let found = matches!(
+        error.downcast_ref(),
+        Some(
+            VerifyError::Damaged { .. }
+                | VerifyError::Padding(_)
+                | VerifyError::ArrayDigest { .. }
+                | VerifyError::Digest { .. }
+        )
+    );
+    wrong || found || error.downcast_ref::<Damage>().is_some()
+}
+
+/// Whether a directory, a device or a pipe was given for a file.
+fn is_not_a_file(error: &(dyn Error + 'static)) -> bool {
+    let open = match (error.downcast_ref::<OpenError>(), error.downcast_ref::<VerifyFileError>()) {
+        (Some(error), _) | (_, Some(VerifyFileError::Open(error))) => Some(error),
+        _ => None,
+    };
+    let convert = error.downcast_ref::<ConvertFileError>();
+    matches!(open, Some(OpenError::Map(MapError::NotAFile { .. })))
+        || matches!(convert, Some(ConvertFileError::NotAFile { .. }))
+        || matches!(convert, Some(ConvertFileError::Publish(StepError::NotAFile { .. })))
+}
+
+fn os_error(
+    py: Python<'_>,
+    errno: i32,
+    io: &io::Error,
+    path: Option<&Path>,
+    error: &(dyn Error + 'static),
+) -> PyErr {
+    if io.kind() == io::ErrorKind::OutOfMemory {
+        return PyMemoryError::new_err(chain(error));
+    }
+    let text = io.to_string();
+    let text = text.split(" (os error").next().unwrap_or_default().to_owned();
+    let made = match path {
+        Some(path) => py.get_type::<PyOSError>().call1((errno, text, path.as_os_str())),
+        None => py.get_type::<PyOSError>().call1((errno, text)),
+    };
+    made.map_or_else(|error| error, PyErr::from_value)
 }
 
 /// Whether it is one of onecopy's own.
@@ -71,18 +159,6 @@ pub(crate) fn is_own(py: Python<'_>, error: &PyErr) -> bool {
     match BASE.import(py, "onecopy._errors", "OnecopyError") {
         Ok(base) => error.is_instance(py, base.as_any()),
         Err(_) => false,
-    }
-}
-
-fn os_error(errno: i32, io: &io::Error, path: Option<&Path>, error: &(dyn Error + 'static)) -> PyErr {
-    if io.kind() == io::ErrorKind::OutOfMemory {
-        return PyMemoryError::new_err(chain(error));
-    }
-    let text = io.to_string();
-    let text = text.split(" (os error").next().unwrap_or_default().to_owned();
-    match path {
-        Some(path) => PyOSError::new_err((errno, text, PathBuf::from(path))),
-        None => PyOSError::new_err((errno, text)),
     }
 }
 

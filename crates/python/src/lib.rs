@@ -3,9 +3,12 @@
 
 mod array;
 mod build;
+mod cli;
 mod dump;
 mod error;
+mod functions;
 mod load;
+mod model;
 mod run;
 mod source;
 mod tree;
@@ -26,6 +29,13 @@ fn _onecopy(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_class::<tree::MappedTree>()?;
     module.add_class::<tree::Member>()?;
     module.add_class::<tree::Stages>()?;
+    module.add_function(wrap_pyfunction!(cli::run_command, module)?)?;
+    module.add_function(wrap_pyfunction!(functions::convert, module)?)?;
+    module.add_function(wrap_pyfunction!(functions::verify, module)?)?;
+    module.add_function(wrap_pyfunction!(functions::inspect, module)?)?;
+    module.add_function(wrap_pyfunction!(functions::archive, module)?)?;
+    module.add_function(wrap_pyfunction!(functions::restore, module)?)?;
+    module.add_class::<model::NativeModel>()?;
     module.add_class::<vocabulary::MappedVocabulary>()?;
     module.add_class::<source::Source>()
 }

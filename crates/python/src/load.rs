@@ -11,7 +11,7 @@ use crate::error::{self, Kind};
 use crate::source::{Mode, Source};
 use crate::trust;
 
-/// The object of a model file; nothing is imported before every name in the file has been found trusted.
+/// The object of a model file and the digest of that; nothing is imported before every name in the file has been found trusted.
 #[pyfunction]
 #[expect(clippy::needless_pass_by_value, reason = "Python's arguments come by value")]
 pub(crate) fn load<'py>(
@@ -19,12 +19,13 @@ pub(crate) fn load<'py>(
     path: PathBuf,
     mmap_mode: Option<&str>,
     trusted: Vec<String>,
-) -> PyResult<Bound<'py, PyAny>> {
+) -> PyResult<(Bound<'py, PyAny>, String)> {
     let mode = Mode::from_name(mmap_mode)?;
     let source = Bound::new(py, Source::open(py, &path, mode)?)?;
     let graph = decode(py, source.get())?;
     audit(py, source.get(), &graph, &trusted)?;
-    build::build(&source, &graph, &trusted)
+    let object = build::build(&source, &graph, &trusted)?;
+    Ok((object, source.get().model().digest().to_string()))
 }
 
 /// The graph of a file.

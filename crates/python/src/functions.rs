@@ -1,0 +1,183 @@
+//! Work on whole files: `convert`, `verify`, `inspect`, `archive`, `restore`.
+#![forbid(unsafe_code)]
+
+use std::any::Any;
+use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
+use std::path::PathBuf;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::mpsc::{RecvTimeoutError, channel};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::thread;
+use std::time::Duration;
+
+use onecopy::{ArchiveOptions, ConvertOptions, OnProgress, Progress, VerifyOptions};
+use pyo3::exceptions::{PyFileExistsError, PyRuntimeError, PyValueError};
+use pyo3::prelude::*;
+
+use crate::error::{self, Kind};
+use crate::source::{Mode, Source};
+
+/// How often signals are looked at and progress is told.
+const PULSE: Duration = Duration::from_millis(50);
+
+/// Converts a pickle, joblib or `.npy` file; gives the path of the model file.
+#[pyfunction]
+#[pyo3(signature = (src, dst=None, metadata=None, progress=None))]
+pub(crate) fn convert(
+    py: Python<'_>,
+    src: PathBuf,
+    dst: Option<PathBuf>,
+    metadata: Option<&str>,
+    progress: Option<Bound<'_, PyAny>>,
+) -> PyResult<PathBuf> {
+    let dst = destination(dst, || onecopy_cli::converted_name(&src))?;
+    let metadata = metadata.map(serde_json::from_str).transpose();
+    let metadata = metadata.map_err(|error| PyValueError::new_err(format!("metadata: {error}")))?;
+    let options = ConvertOptions { metadata, ..ConvertOptions::default() };
+    let (from, to) = (src.clone(), dst.clone());
+    let done = watched(py, progress, move |told| onecopy::convert(&from, &to, &options, told))?;
+    done.map_err(|error| error::translate(py, Kind::Format, Some(&src), &error))?;
+    Ok(dst)
+}
+
+/// Compares every byte of a file with its checksums.
+#[pyfunction]
+#[pyo3(signature = (path, progress=None))]
+pub(crate) fn verify(py: Python<'_>, path: PathBuf, progress: Option<Bound<'_, PyAny>>) -> PyResult<()> {
+    let file = path.clone();
+    let options = VerifyOptions { digests: true };
+    let done = watched(py, progress, move |told| onecopy::verify(&file, options, told))?;
+    done.map(drop).map_err(|error| error::translate(py, Kind::Format, Some(&path), &error))
+}
+
+/// What is in a file, as JSON.
+#[pyfunction]
+#[expect(clippy::needless_pass_by_value, reason = "Python's arguments come by value")]
+pub(crate) fn inspect(py: Python<'_>, path: PathBuf) -> PyResult<String> {
+    let source = Source::open(py, &path, Mode::Read)?;
+    let inspection = py.detach(|| source.model().inspect());
+    let inspection = inspection.map_err(|error| error::translate(py, Kind::Format, Some(&path), &error))?;
+    serde_json::to_string(&inspection).map_err(|error| PyValueError::new_err(error.to_string()))
+}
+
+/// Writes the compressed form of a file; gives its path.
+#[pyfunction]
+#[pyo3(signature = (src, dst=None, level=None, progress=None))]
+pub(crate) fn archive(
+    py: Python<'_>,
+    src: PathBuf,
+    dst: Option<PathBuf>,
+    level: Option<i32>,
+    progress: Option<Bound<'_, PyAny>>,
+) -> PyResult<PathBuf> {
+    let options = ArchiveOptions { level: level.unwrap_or(ArchiveOptions::default().level) };
+    if !(1..=22).contains(&options.level) {
+        return Err(PyValueError::new_err(format!("level must be 1 to 22, found {}", options.level)));
+    }
+    let dst = destination(dst, || onecopy_cli::archived_name(&src))?;
+    let (from, to) = (src.clone(), dst.clone());
+    let done = watched(py, progress, move |told| onecopy::archive(&from, &to, &options, told))?;
+    done.map_err(|error| error::translate(py, Kind::Format, Some(&src), &error))?;
+    Ok(dst)
+}
+
+/// Writes the form of a file that can be mapped; gives its path.
+#[pyfunction]
+#[pyo3(signature = (src, dst=None, progress=None))]
+pub(crate) fn restore(
+    py: Python<'_>,
+    src: PathBuf,
+    dst: Option<PathBuf>,
+    progress: Option<Bound<'_, PyAny>>,
+) -> PyResult<PathBuf> {
+    let dst = destination(dst, || onecopy_cli::restored_name(&src))?;
+    let (from, to) = (src.clone(), dst.clone());
+    let done = watched(py, progress, move |told| onecopy::restore(&from, &to, told))?;
+    done.map_err(|error| error::translate(py, Kind::Format, Some(&src), &error))?;
+    Ok(dst)
+}
+
+/// The path as given, which may replace a file, or a default that must not exist.
+fn destination(given: Option<PathBuf>, default: impl FnOnce() -> PathBuf) -> PyResult<PathBuf> {
+    let path = match given {
+        Some(path) => return Ok(path),
+        None => default(),
+    };
+    if std::fs::symlink_metadata(&path).is_ok() {
+        let shown = path.display();
+        return Err(PyFileExistsError::new_err((
+            17,
+            "the file exists; name it as `dst` to replace it",
+            shown.to_string(),
+        )));
+    }
+    Ok(path)
+}
+
+/// Thrown through the library to end its work.
+struct Stopped;
+
+#[derive(Default)]
+struct Watch {
+    stop: AtomicBool,
+    latest: Mutex<Option<Progress>>,
+}
+
+impl Watch {
+    fn tell(&self, progress: Progress) {
+        if self.stop.load(Ordering::Relaxed) {
+            resume_unwind(Box::new(Stopped));
+        }
+        *self.latest.lock().unwrap_or_else(PoisonError::into_inner) = Some(progress);
+    }
+
+    fn take(&self) -> Option<Progress> {
+        self.latest.lock().unwrap_or_else(PoisonError::into_inner).take()
+    }
+}
+
+/// Runs `work` in a thread of its own, so that this one can hear of Ctrl-C and tell of progress.
+fn watched<T: Send + 'static>(
+    py: Python<'_>,
+    progress: Option<Bound<'_, PyAny>>,
+    work: impl FnOnce(OnProgress<'_>) -> T + Send + 'static,
+) -> PyResult<T> {
+    let watch = Arc::new(Watch::default());
+    let (sender, receiver) = channel();
+    let watched = Arc::clone(&watch);
+    let run = move || {
+        let done = catch_unwind(AssertUnwindSafe(|| work(&|progress| watched.tell(progress))));
+        _ = sender.send(done);
+    };
+    thread::Builder::new().name("onecopy-work".to_owned()).spawn(run)?;
+    let receiver = Mutex::new(receiver);
+    let wait = || receiver.lock().unwrap_or_else(PoisonError::into_inner).recv_timeout(PULSE);
+    let tell = || match (watch.take(), &progress) {
+        (Some(Progress { what, done_bytes, total_bytes }), Some(progress)) => {
+            progress.call1((what, done_bytes, total_bytes)).map(drop)
+        }
+        _ => Ok(()),
+    };
+    let mut stopped = None;
+    loop {
+        match py.detach(wait) {
+            Ok(Ok(result)) => return stopped.map_or_else(tell, Err).map(|()| result),
+            Ok(Err(payload)) => return Err(stopped.unwrap_or_else(|| panicked(payload))),
+            Err(RecvTimeoutError::Timeout) if stopped.is_none() => {
+                if let Err(error) = py.check_signals().and_then(|()| tell()) {
+                    watch.stop.store(true, Ordering::Relaxed);
+                    stopped = Some(error);
+                }
+            }
+            Err(RecvTimeoutError::Timeout) => {}
+            Err(RecvTimeoutError::Disconnected) => {
+                return Err(PyRuntimeError::new_err("the working thread ended without an answer"));
+            }
+        }
+    }
+}
+
+/// A bug of ours goes on as the panic that it is.
+fn panicked(payload: Box<dyn Any + Send>) -> PyErr {
+    resume_unwind(payload)
+}

@@ -1,0 +1,197 @@
+//! What `onecopy.open` works with: a model that predicts without the library that trained it.
+#![forbid(unsafe_code)]
+
+use std::path::PathBuf;
+
+use onecopy::{Method, Op, Plan, Role};
+use pyo3::exceptions::{PyKeyError, PyValueError};
+use pyo3::prelude::*;
+
+use crate::error::{self, Kind};
+use crate::load::decode;
+use crate::source::{Mode, Source};
+use crate::{array, run, trust};
+
+/// A model file, opened to predict.
+#[pyclass(frozen, weakref, module = "onecopy._onecopy")]
+pub(crate) struct NativeModel {
+    source: Py<Source>,
+}
+
+impl NativeModel {
+    fn ops(&self) -> &[Op] {
+        match self.source.get().model().plan() {
+            Plan::Native { ops, .. } => ops,
+            Plan::Uncovered { .. } => &[],
+        }
+    }
+
+    /// The last operation, seen through a pipeline: what has classes.
+    fn last(&self) -> Option<&Op> {
+        step(self.ops(), <[u32]>::last)
+    }
+
+    /// The first operation that sees the input.
+    fn first(&self) -> Option<&Op> {
+        step(self.ops(), <[u32]>::first)
+    }
+}
+
+fn step(ops: &[Op], pick: impl Fn(&[u32]) -> Option<&u32>) -> Option<&Op> {
+    match ops.last()? {
+        Op::Pipeline { steps } => ops.get(*pick(steps)? as usize),
+        op => Some(op),
+    }
+}
+
+#[pymethods]
+impl NativeModel {
+    #[new]
+    fn new(py: Python<'_>, path: PathBuf) -> PyResult<Self> {
+        let source = Source::open(py, &path, Mode::Read)?;
+        Ok(NativeModel { source: Py::new(py, source)? })
+    }
+
+    /// Runs a method on an aligned array of float32 or float64 with two dimensions.
+    #[pyo3(signature = (method, x, threads=None))]
+    fn run<'py>(
+        &self,
+        method: &str,
+        x: &Bound<'py, PyAny>,
+        threads: Option<usize>,
+    ) -> PyResult<Bound<'py, PyAny>> {
+        let name = method;
+        let method = Method::from_name(name)
+            .ok_or_else(|| PyValueError::new_err(format!("there is no method {name:?}")))?;
+        run::run(x.py(), self.source.bind(x.py()), None, method, x, threads)
+    }
+
+    /// Names of the methods.
+    #[getter]
+    fn methods(&self) -> Vec<&'static str> {
+        self.source.get().model().methods().into_iter().map(Method::name).collect()
+    }
+
+    /// The estimator that cannot be computed natively and why, if there is one.
+    #[getter]
+    fn uncovered(&self) -> Option<(&str, &str)> {
+        match self.source.get().model().plan() {
+            Plan::Native { .. } => None,
+            Plan::Uncovered { what, why, .. } => Some((what, why)),
+        }
+    }
+
+    /// The class that sees the input first, for messages.
+    #[getter]
+    fn first_estimator(&self) -> Option<&str> {
+        self.first().map(Op::estimator)
+    }
+
+    /// The class whose methods these are, for messages.
+    #[getter]
+    fn estimator(&self) -> Option<&str> {
+        self.ops().last().map(Op::estimator)
+    }
+
+    /// What the input becomes first: `"float32"`, or `"float64"` unless it is a float already; `"scale"` and `"center"` are of the
+    /// second sort.
+    #[getter]
+    fn takes(&self) -> &'static str {
+        match self.first() {
+            Some(Op::Trees(_)) => "float32",
+            Some(Op::StandardScaler { mean: None, .. }) => "scale",
+            Some(Op::StandardScaler { .. } | Op::MinMaxScaler { .. }) => "center",
+            _ => "float64",
+        }
+    }
+
+    #[getter]
+    fn n_features(&self) -> Option<u32> {
+        self.source.get().model().n_features()
+    }
+
+    /// The classes of each output; none for a regressor.
+    fn classes<'py>(&self, py: Python<'py>) -> PyResult<Vec<Bound<'py, PyAny>>> {
+        let ids = match self.last() {
+            Some(Op::Trees(trees)) => trees.classes.as_slice(),
+            Some(Op::LogisticRegression { classes, .. }) => std::slice::from_ref(classes),
+            _ => &[],
+        };
+        ids.iter().map(|id| self.view(py, *id)).collect()
+    }
+
+    /// The names of the columns it was trained with.
+    fn feature_names(&self, py: Python<'_>) -> PyResult<Option<Vec<String>>> {
+        let file = self.source.get();
+        py.detach(|| file.model().feature_names())
+            .map_err(|error| error::translate(py, Kind::Format, Some(file.path()), &error))
+    }
+
+    #[getter]
+    fn digest(&self) -> String {
+        self.source.get().model().digest().to_string()
+    }
+
+    /// The metadata as JSON.
+    #[getter]
+    fn metadata(&self) -> String {
+        self.source.get().model().metadata().to_string()
+    }
+
+    #[getter]
+    fn len_bytes(&self) -> u64 {
+        self.source.get().model().len_bytes()
+    }
+
+    fn array_names(&self) -> Vec<&str> {
+        self.source.get().model().arrays().map(|array| array.name()).collect()
+    }
+
+    /// A read-only view of an array.
+    fn array<'py>(&self, py: Python<'py>, name: &str) -> PyResult<Bound<'py, PyAny>> {
+        match self.source.get().model().array(name) {
+            Ok(array) => self.view(py, array.id()),
+            Err(error) => Err(PyKeyError::new_err(error.to_string())),
+        }
+    }
+
+    /// Bytes of the arrays that prediction reads, and of the others.
+    fn sizes(&self) -> (u64, u64) {
+        let mut sizes = (0, 0);
+        for array in self.source.get().model().arrays() {
+            let size = if array.role() == Role::Predict { &mut sizes.0 } else { &mut sizes.1 };
+            *size += array.len_bytes();
+        }
+        sizes
+    }
+
+    /// The names of types and functions in the file.
+    fn types(&self, py: Python<'_>) -> PyResult<Vec<String>> {
+        let file = self.source.get();
+        let graph = file.model().graph();
+        let graph = graph.map_err(|error| error::translate(py, Kind::Format, Some(file.path()), &error))?;
+        let audit = graph.map(|graph| graph.audit()).unwrap_or_default();
+        Ok(audit.names.into_iter().map(|name| format!("{}.{}", name.module, name.qualname)).collect())
+    }
+
+    /// Those of them that `load` would refuse.
+    fn untrusted_types(&self, py: Python<'_>) -> PyResult<Vec<String>> {
+        let file = self.source.get();
+        match file.model().graph() {
+            Ok(Some(_)) => Ok(trust::audit(&decode(py, file)?, &[])),
+            Ok(None) => Ok(Vec::new()),
+            Err(error) => Err(error::translate(py, Kind::Format, Some(file.path()), &error)),
+        }
+    }
+}
+
+impl NativeModel {
+    fn view<'py>(&self, py: Python<'py>, id: onecopy::ArrayId) -> PyResult<Bound<'py, PyAny>> {
+        let file = self.source.get();
+        let found = file.model().array_at(id);
+        let found = found.map_err(|error| error::translate(py, Kind::Format, Some(file.path()), &error))?;
+        let info = found.info();
+        let descr = array::descr(py, &info.dtype)?;
+        array::view(self.source.bind(py), id, 0, descr, &info.shape, info.order, false)
+    }
+}

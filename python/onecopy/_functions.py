@@ -1,0 +1,191 @@
+"""Work on whole files: `convert`, `verify`, `inspect`, `archive`, `restore`."""
+
+import json
+import os
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from onecopy import _onecopy
+
+Progress = Callable[[str, int, int], Any]
+
+
+def convert(
+    src: "str | os.PathLike[str]",
+    dst: "str | os.PathLike[str] | None" = None,
+    *,
+    metadata: "Mapping[str, Any] | None" = None,
+    progress: "Progress | None" = None,
+) -> str:
+    """Make a model file of a pickle, joblib or .npy file, without running any of it.
+
+    Parameters
+    ----------
+    src : str or path-like
+        The file, compressed or not.
+    dst : str or path-like, default=None
+        The model file, replaced if it exists. If None, the name of `src` with the ending ``.onecopy``, which must not
+        exist.
+    metadata : mapping, default=None
+        What to say about the model, as JSON; kept under ``"user"`` in its metadata.
+    progress : callable, default=None
+        Called as ``progress(what, done_bytes, total_bytes)`` now and then; the total is 0 if it is not known. What it
+        raises ends the conversion.
+
+    Returns
+    -------
+    str
+        The path of the model file.
+
+    Raises
+    ------
+    FormatError
+        If `src` cannot be read as one of these kinds.
+    OSError
+        If a file cannot be read or written. `dst` then is what it was.
+
+    Examples
+    --------
+    >>> import numpy as np, onecopy, os, tempfile
+    >>> folder = tempfile.mkdtemp()
+    >>> np.save(os.path.join(folder, "x.npy"), np.arange(3))
+    >>> path = onecopy.convert(os.path.join(folder, "x.npy"))
+    >>> os.path.basename(path)
+    'x.onecopy'
+    """
+    text = None if metadata is None else json.dumps(metadata, allow_nan=False)
+    return os.fspath(_onecopy.convert(os.fspath(src), _path(dst), text, progress))
+
+
+def verify(path: "str | os.PathLike[str]", *, progress: "Progress | None" = None) -> None:
+    """Compare every byte of a model file with its checksums and digests.
+
+    Parameters
+    ----------
+    path : str or path-like
+        The file.
+    progress : callable, default=None
+        Called as ``progress(what, done_bytes, total_bytes)`` now and then.
+
+    Raises
+    ------
+    ChecksumError
+        If bytes are damaged; the message says which array and where.
+    FormatError
+        If it is no model file.
+    OSError
+        If it cannot be read.
+
+    Examples
+    --------
+    >>> import numpy as np, onecopy, os, tempfile
+    >>> folder = tempfile.mkdtemp()
+    >>> np.save(os.path.join(folder, "x.npy"), np.arange(3))
+    >>> onecopy.verify(onecopy.convert(os.path.join(folder, "x.npy")))
+    """
+    _onecopy.verify(os.fspath(path), progress)
+
+
+def inspect(path: "str | os.PathLike[str]") -> "dict[str, Any]":
+    """Tell what is in a model file, without reading its arrays or importing anything.
+
+    Parameters
+    ----------
+    path : str or path-like
+        The file.
+
+    Returns
+    -------
+    dict
+        Format, digest, the saved object with the names that it uses, what is computed natively, all arrays, and the
+        metadata: what ``onecopy inspect --json`` prints.
+
+    Raises
+    ------
+    FormatError
+        If it is damaged, or no model file.
+    OSError
+        If it cannot be read.
+
+    Examples
+    --------
+    >>> import numpy as np, onecopy, os, tempfile
+    >>> folder = tempfile.mkdtemp()
+    >>> np.save(os.path.join(folder, "x.npy"), np.arange(3))
+    >>> found = onecopy.inspect(onecopy.convert(os.path.join(folder, "x.npy")))
+    >>> [(array["name"], array["dtype"], array["shape"]) for array in found["arrays"]]
+    [('array', '<i8', [3])]
+    """
+    return json.loads(_onecopy.inspect(os.fspath(path)))
+
+
+def archive(
+    src: "str | os.PathLike[str]",
+    dst: "str | os.PathLike[str] | None" = None,
+    *,
+    level: "int | None" = None,
+    progress: "Progress | None" = None,
+) -> str:
+    """Write a model file in compressed form, for storage and transport.
+
+    Parameters
+    ----------
+    src : str or path-like
+        The model file.
+    dst : str or path-like, default=None
+        The archive, replaced if it exists. If None, ``NAME.cold.onecopy``, which must not exist.
+    level : int, default=None
+        Level of zstd, from 1 (fast) to 22 (small); 3 if None.
+    progress : callable, default=None
+        Called as ``progress(what, done_bytes, total_bytes)`` now and then.
+
+    Returns
+    -------
+    str
+        The path of the archive.
+
+    Examples
+    --------
+    >>> import numpy as np, onecopy, os, tempfile
+    >>> folder = tempfile.mkdtemp()
+    >>> np.save(os.path.join(folder, "x.npy"), np.arange(3))
+    >>> hot = onecopy.convert(os.path.join(folder, "x.npy"))
+    >>> cold = onecopy.archive(hot)
+    >>> again = onecopy.restore(cold, os.path.join(folder, "again.onecopy"))
+    >>> open(hot, "rb").read() == open(again, "rb").read()
+    True
+    """
+    return os.fspath(_onecopy.archive(os.fspath(src), _path(dst), level, progress))
+
+
+def restore(
+    src: "str | os.PathLike[str]",
+    dst: "str | os.PathLike[str] | None" = None,
+    *,
+    progress: "Progress | None" = None,
+) -> str:
+    """Give back the file that was archived, every byte of it.
+
+    Parameters
+    ----------
+    src : str or path-like
+        The archive.
+    dst : str or path-like, default=None
+        The model file, replaced if it exists. If None, the name that was archived, which must not exist.
+    progress : callable, default=None
+        Called as ``progress(what, done_bytes, total_bytes)`` now and then.
+
+    Returns
+    -------
+    str
+        The path of the model file.
+
+    Examples
+    --------
+    See `archive`.
+    """
+    return os.fspath(_onecopy.restore(os.fspath(src), _path(dst), progress))
+
+
+def _path(path: "str | os.PathLike[str] | None") -> "str | None":
+    return None if path is None else os.fspath(path)
