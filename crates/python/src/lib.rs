@@ -37,5 +37,6 @@ fn _onecopy(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_function(wrap_pyfunction!(functions::restore, module)?)?;
     module.add_class::<model::NativeModel>()?;
     module.add_class::<vocabulary::MappedVocabulary>()?;
+    module.add_class::<build::Part>()?;
     module.add_class::<source::Source>()
 }

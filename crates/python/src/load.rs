@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use onecopy::Graph;
 use pyo3::prelude::*;
 
-use crate::build;
+use crate::build::Session;
 use crate::error::{self, Kind};
 use crate::source::{Mode, Source};
 use crate::trust;
@@ -24,7 +24,8 @@ pub(crate) fn load<'py>(
     let source = Bound::new(py, Source::open(py, &path, mode)?)?;
     let graph = decode(py, source.get())?;
     audit(py, source.get(), &graph, &trusted)?;
-    let object = build::build(&source, &graph, &trusted)?;
+    let session = Bound::new(py, Session::new(&source, trusted)?)?;
+    let object = session.get().build(&session, &graph, graph.root)?;
     Ok((object, source.get().model().digest().to_string()))
 }
 

@@ -1,10 +1,21 @@
 //! What the builder needs to know about a class, asked once per class.
+//!
+//! Some attributes are not what pickle would make of them: a whole ensemble is left to be built later, an array that
+//! compiled code writes to is mapped copy-on-write.
 #![forbid(unsafe_code)]
+
+use std::rc::Rc;
 
 use pyo3::intern;
 use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyTuple, PyType};
 use rustc_hash::FxHashMap;
+
+use crate::source::Mode;
+use crate::tree::Member;
+
+/// Arrays that compiled code writes to, or insists that it could: module, class, attribute.
+const WRITTEN: &[(&str, &str, &[&str])] = &[];
 
 /// How an instance takes its state.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -25,6 +36,10 @@ pub(super) struct Class<'py> {
     pub(super) check_state: Option<Bound<'py, PyAny>>,
     /// Looks at the content of a complete instance.
     pub(super) check: Option<Bound<'py, PyAny>>,
+    /// The attribute that is left as a [`Part`](crate::build::Part).
+    pub(super) lazy: Option<Rc<str>>,
+    /// Attributes that are writable whatever the mode.
+    pub(super) written: &'static [&'static str],
 }
 
 /// The classes met so far, by address; the instances keep them alive.
@@ -33,15 +48,24 @@ pub(super) struct Classes<'py> {
     /// `STATES` and `CHECKS` of `onecopy._checks`.
     states: Bound<'py, PyDict>,
     checks: Bound<'py, PyDict>,
+    /// `onecopy._mapped`, unless everything shall be ordinary.
+    mapped: Option<Bound<'py, PyModule>>,
+    mode: Mode,
     /// `sklearn.base.BaseEstimator` and the version, once scikit-learn is imported.
     estimator: Option<(Bound<'py, PyAny>, String)>,
 }
 
 impl<'py> Classes<'py> {
-    pub(super) fn new(py: Python<'py>) -> PyResult<Self> {
+    pub(super) fn new(py: Python<'py>, mode: Mode) -> PyResult<Self> {
         let module = py.import("onecopy._checks")?;
         let of = |name| Ok::<_, PyErr>(module.getattr(name)?.cast_into::<PyDict>()?);
+        let mapped = match mode {
+            Mode::Copy => None,
+            Mode::Read | Mode::CopyOnWrite => py.import("onecopy._mapped").ok(),
+        };
         Ok(Classes {
+            mapped,
+            mode,
             known: FxHashMap::default(),
             states: of("STATES")?,
             checks: of("CHECKS")?,
@@ -63,15 +87,52 @@ impl<'py> Classes<'py> {
         let name = (class.module()?, class.qualname()?);
         let (check_state, check) = (self.states.get_item(&name)?, self.checks.get_item(&name)?);
         let set_state = if check_state.is_some() { SetState::Ask } else { self.set_state(&class)? };
-        let new = Class { set_state, check_state, check };
+        let (lazy, written) = (self.lazy(&class)?, self.written(&class)?);
+        let new = Class { set_state, check_state, check, lazy, written };
         self.known.insert(address, (class, new.clone()));
         Ok(new)
     }
 
+    /// The class to make an instance of: for an ensemble the one whose big attribute is built when someone looks.
+    pub(super) fn to_make(&self, class: Bound<'py, PyAny>) -> PyResult<Bound<'py, PyAny>> {
+        let Some(mapped) = &self.mapped else { return Ok(class) };
+        match class.cast::<PyType>() {
+            Ok(known) if self.lazy(known)?.is_some() => mapped.call_method1("mapped_class", (class,)),
+            _ => Ok(class),
+        }
+    }
+
+    /// Tells a mapped ensemble what computes it.
+    pub(super) fn attach(&self, made: &Bound<'py, PyAny>, member: Option<Member>) -> PyResult<()> {
+        let Some(mapped) = &self.mapped else { return Ok(()) };
+        mapped.call_method1("attach", (made, member)).map(drop)
+    }
+
+    fn lazy(&self, class: &Bound<'py, PyType>) -> PyResult<Option<Rc<str>>> {
+        let Some(mapped) = &self.mapped else { return Ok(None) };
+        let name: Option<String> =
+            mapped.call_method1("lazy_attribute", (class.module()?, class.qualname()?, class))?.extract()?;
+        Ok(name.map(Rc::from))
+    }
+
+    fn written(&self, class: &Bound<'py, PyType>) -> PyResult<&'static [&'static str]> {
+        if self.mode != Mode::Read {
+            return Ok(&[]);
+        }
+        let (module, qualname) = (class.module()?, class.qualname()?);
+        let found = WRITTEN.iter().find(|(known, class, _)| qualname == *class && module == *known);
+        Ok(found.map_or(&[], |(_, _, attributes)| attributes))
+    }
+
+    /// What is known of the class of `object`, which has been met.
+    pub(super) fn met(&self, object: &Bound<'py, PyAny>) -> Option<&Class<'py>> {
+        let address = object.get_type().as_ptr() as usize;
+        self.known.get(&address).map(|(_, class)| class)
+    }
+
     /// Whether instances of the class of `object`, which has been met, take a dict as their attributes.
     pub(super) fn is_plain(&self, object: &Bound<'py, PyAny>) -> bool {
-        let address = object.get_type().as_ptr() as usize;
-        self.known.get(&address).is_some_and(|(_, class)| class.set_state != SetState::Ask)
+        self.met(object).is_some_and(|class| class.set_state != SetState::Ask)
     }
 
     fn set_state(&mut self, class: &Bound<'py, PyType>) -> PyResult<SetState> {
@@ -84,17 +145,22 @@ impl<'py> Classes<'py> {
         if !class.hasattr(set_state)? {
             return Ok(SetState::Dict);
         }
-        let own_module = class.module()?.to_str()?.starts_with("sklearn.");
-        if own_module && self.is_estimators(class)? {
-            return Ok(SetState::Estimator);
+        if !self.is_estimators(class)? {
+            return Ok(SetState::Ask);
         }
-        Ok(SetState::Ask)
+        // It compares versions in scikit-learn's own classes only.
+        let own_class = class.module()?.to_str()?.starts_with("sklearn.");
+        Ok(if own_class { SetState::Estimator } else { SetState::Dict })
     }
 
     /// Whether `__setstate__` of the class is that of `BaseEstimator`, with none behind it.
     fn is_estimators(&mut self, class: &Bound<'py, PyType>) -> PyResult<bool> {
         let py = class.py();
         if self.estimator.is_none() {
+            let modules = py.import("sys")?.getattr("modules")?;
+            if !modules.contains("sklearn.base")? {
+                return Ok(false);
+            }
             let base = py.import("sklearn.base")?.getattr("BaseEstimator")?;
             let version = py.import("sklearn")?.getattr("__version__")?.extract()?;
             self.estimator = Some((base, version));

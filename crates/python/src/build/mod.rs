@@ -1,14 +1,17 @@
 //! From a graph to Python objects, in the order and with the meaning that pickle gives to it, without recursion.
 //!
 //! A call sees its arguments complete, a container exists before what it holds refers to it, and each node becomes one
-//! object however often it is referred to.
+//! object however often it is referred to. Attributes that hold a whole ensemble are left as a [`Part`].
 #![forbid(unsafe_code)]
 
 mod class;
 mod numpy;
 mod object;
+mod part;
 
-use onecopy::{Blob, Graph, Node, NodeId, Order};
+pub(crate) use self::part::{Part, Session};
+
+use onecopy::{Blob, Graph, Node, NodeId, Object, Order};
 use pyo3::prelude::*;
 use pyo3::types::{
     PyByteArray, PyBytes, PyDict, PyFloat, PyFrozenSet, PyInt, PyList, PySet, PyString, PyTuple,
@@ -19,6 +22,7 @@ use crate::build::class::Classes;
 use crate::build::numpy::Arrays;
 use crate::error::{self, Kind};
 use crate::source::{Mode, Source};
+use crate::tree;
 use crate::trust;
 use crate::vocabulary;
 
@@ -28,17 +32,6 @@ const MAX_DEPTH: usize = 20_000;
 const MAX_NESTED: u32 = 1_000;
 /// References looked at again because of cycles through tuples.
 const MAX_REVISITS: usize = 20_000_000;
-
-/// The object at `root` of a graph whose names have been audited.
-///
-/// Its names are resolved now, and only if they are listed or in `trusted`.
-pub(crate) fn build<'py>(
-    source: &Bound<'py, Source>,
-    graph: &Graph,
-    trusted: &[String],
-) -> PyResult<Bound<'py, PyAny>> {
-    Builder::new(source, graph, trusted)?.build(graph.root)
-}
 
 /// What is built of a graph so far.
 pub(crate) struct Builder<'a, 'py> {
@@ -56,8 +49,11 @@ pub(crate) struct Builder<'a, 'py> {
     nested: FxHashMap<NodeId, u32>,
     /// Interned names of attributes, by the node of their text.
     attributes: FxHashMap<NodeId, Bound<'py, PyString>>,
-    trusted: &'a [String],
+    mode: Mode,
+    session: Bound<'py, Session>,
     source: Bound<'py, Source>,
+    /// Values that were left to be built later.
+    parts: FxHashMap<NodeId, Bound<'py, Part>>,
     /// Vocabularies that are looked up in the mapping.
     mapped_terms: FxHashSet<NodeId>,
     classes: Classes<'py>,
@@ -84,8 +80,9 @@ enum Stage {
 }
 
 impl<'a, 'py> Builder<'a, 'py> {
-    fn new(source: &Bound<'py, Source>, graph: &'a Graph, trusted: &'a [String]) -> PyResult<Self> {
-        let py = source.py();
+    fn new(session: &Bound<'py, Session>, graph: &'a Graph) -> PyResult<Self> {
+        let py = session.py();
+        let source = session.get().source(py);
         Ok(Builder {
             py,
             graph,
@@ -96,19 +93,23 @@ impl<'a, 'py> Builder<'a, 'py> {
             revisits: 0,
             nested: FxHashMap::default(),
             attributes: FxHashMap::default(),
-            trusted,
-            source: source.clone(),
+            mode: source.get().mode(),
+            session: session.clone(),
+            parts: FxHashMap::default(),
             mapped_terms: match source.get().mode() {
                 Mode::Copy => FxHashSet::default(),
                 Mode::Read | Mode::CopyOnWrite => vocabulary::of_vectorizers(graph),
             },
-            classes: Classes::new(py)?,
+            classes: Classes::new(py, source.get().mode())?,
             arrays: Arrays::new(source.clone()),
+            source,
         })
     }
 
     fn build(&mut self, root: NodeId) -> PyResult<Bound<'py, PyAny>> {
-        self.visit(root)?;
+        if !self.is_built(root) {
+            self.visit(root)?;
+        }
         while let Some(frame) = self.stack.pop() {
             self.advance(frame)?;
         }
@@ -178,6 +179,11 @@ impl<'a, 'py> Builder<'a, 'py> {
             self.keep(id, value);
             return Ok(());
         }
+        if self.is_mapped_tree(node) {
+            let tree = tree::mapped_tree(self.py, &self.source, self.graph, id)?;
+            self.keep(id, tree);
+            return Ok(());
+        }
         if let Some(value) = self.leaf(node)? {
             self.keep(id, value);
             return Ok(());
@@ -202,6 +208,18 @@ impl<'a, 'py> Builder<'a, 'py> {
         self.containers += usize::from(is_container(node));
         self.stack.push(Frame { node: id, next: 0, stage: Stage::Make, made: None });
         Ok(())
+    }
+
+    fn is_mapped_tree(&self, node: &Node) -> bool {
+        match node {
+            Node::Object(object) => self.mode != Mode::Copy && self.is_tree(object),
+            _ => false,
+        }
+    }
+
+    /// Whether an object is scikit-learn's `Tree`.
+    fn is_tree(&self, object: &Object) -> bool {
+        self.graph.name_at(object.callable) == Some(("sklearn.tree._tree", "Tree"))
     }
 
     fn close(&mut self, id: NodeId) {
@@ -241,7 +259,9 @@ impl<'a, 'py> Builder<'a, 'py> {
             Node::Bytes(blob) => PyBytes::new(py, self.blob(blob)?).into_any(),
             Node::ByteArray(blob) => PyByteArray::new(py, self.blob(blob)?).into_any(),
             Node::Tuple(items) if items.is_empty() => PyTuple::empty(py).into_any(),
-            Node::Name { module, qualname } => trust::resolve(py, module, qualname, self.trusted)?,
+            Node::Name { module, qualname } => {
+                trust::resolve(py, module, qualname, self.session.get().trusted())?
+            }
             Node::Array(part) => self.arrays.array(part)?,
             Node::Records(records) => self.arrays.records(node, records)?,
             Node::Quotients(quotients) => self.arrays.quotients(node, quotients)?,

@@ -6,7 +6,7 @@ use onecopy::{ArrayId, ArrayPart, Blob, Dtype, Node, Order, Quotients, Records};
 use pyo3::intern;
 use pyo3::prelude::*;
 use pyo3::sync::PyOnceLock;
-use pyo3::types::{PyBytes, PyDict, PyTuple, PyType};
+use pyo3::types::{PyByteArray, PyBytes, PyDict, PyTuple, PyType};
 use rustc_hash::FxHashMap;
 
 use crate::array;
@@ -189,7 +189,10 @@ impl<'py> Arrays<'py> {
                 let len = self.bytes(*id)?.len() as u64;
                 self.array(&ArrayPart { array: *id, first_row: 0, shape: [len].into() })
             }
-            Blob::Inline(bytes) => Ok(PyBytes::new(self.py(), bytes).into_any()),
+            Blob::Inline(bytes) => Ok(match self.mode() {
+                Mode::Read => PyBytes::new(self.py(), bytes).into_any(),
+                Mode::CopyOnWrite | Mode::Copy => PyByteArray::new(self.py(), bytes).into_any(),
+            }),
         }
     }
 

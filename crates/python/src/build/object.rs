@@ -9,8 +9,19 @@ use pyo3::types::{PyDict, PyString, PyTuple};
 
 use crate::build::class::SetState;
 use crate::build::numpy;
-use crate::build::{Builder, Frame, Stage, child_of_pairs};
+use crate::build::{Builder, Frame, Part, Stage, child_of_pairs};
 use crate::error::{self, Kind};
+use crate::source::Mode;
+use crate::tree::{self, Member};
+
+/// What stands in for the value of an attribute.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Replacement {
+    /// Built later.
+    Part,
+    /// Mapped copy-on-write.
+    Written,
+}
 
 /// The key under which scikit-learn keeps its version in the state of an estimator.
 const VERSION: &str = "_sklearn_version";
@@ -30,6 +41,9 @@ impl<'a, 'py> Builder<'a, 'py> {
                     frame.stage = Stage::State;
                     frame.next = 0;
                     return Ok(true);
+                }
+                if self.is_tree(object) {
+                    tree::check_tree(self.py, &self.source, self.graph, id)?;
                 }
                 let made = self.make(object).map_err(|error| self.cannot(object, error))?;
                 self.classes.of(&made)?;
@@ -63,6 +77,9 @@ impl<'a, 'py> Builder<'a, 'py> {
                     self.set_state(&made, class.set_state, state)
                         .map_err(|error| self.cannot(object, error))?;
                 }
+                if class.lazy.is_some() {
+                    self.classes.attach(&made, Member::at_node(&self.source, id))?;
+                }
                 if let Some(check) = class.check {
                     check.call1((made,))?;
                 }
@@ -77,8 +94,56 @@ impl<'a, 'py> Builder<'a, 'py> {
     pub(super) fn child_of_state(&self, object: &Object, frame: &Frame<'py>) -> Option<NodeId> {
         let state = object.state?;
         match (self.graph.node(state), self.fills_dict(frame)) {
-            (Node::Dict(pairs), true) => child_of_pairs(pairs, frame.next),
+            (Node::Dict(pairs), true) => {
+                let child = child_of_pairs(pairs, frame.next)?;
+                let (key, value) = *pairs.get(frame.next / 2)?;
+                // In place of a value that is not built now its key, which is.
+                let replaced = child == value && self.replacement(frame.made.as_ref()?, key, value).is_some();
+                Some(if replaced { key } else { child })
+            }
             _ => (frame.next == 0).then_some(state),
+        }
+    }
+
+    /// What stands in for an attribute's value, if something does.
+    fn replacement(&self, made: &Bound<'py, PyAny>, key: NodeId, value: NodeId) -> Option<Replacement> {
+        let class = self.classes.met(made)?;
+        if class.lazy.is_none() && class.written.is_empty() {
+            return None;
+        }
+        let (name, node) = (self.graph.as_str(key)?, self.graph.node(value));
+        if class.lazy.as_deref() == Some(name) && matches!(node, Node::List(_) | Node::ObjectArray { .. }) {
+            return Some(Replacement::Part);
+        }
+        let written = class.written.contains(&name) && matches!(node, Node::Array(_));
+        written.then_some(Replacement::Written)
+    }
+
+    /// The value of an attribute.
+    fn attribute_value(
+        &mut self,
+        made: &Bound<'py, PyAny>,
+        key: NodeId,
+        value: NodeId,
+    ) -> PyResult<Bound<'py, PyAny>> {
+        if self.is_built(value) {
+            return self.value(value);
+        }
+        match (self.replacement(made, key, value), self.graph.node(value)) {
+            (Some(Replacement::Part), _) => {
+                if let Some(part) = self.parts.get(&value) {
+                    return Ok(part.clone().into_any());
+                }
+                let part = Bound::new(self.py, Part::new(&self.session, value))?;
+                self.parts.insert(value, part.clone());
+                Ok(part.into_any())
+            }
+            (Some(Replacement::Written), Node::Array(part)) => {
+                let array = self.arrays.array_in(part, Mode::CopyOnWrite)?;
+                self.keep(value, array.clone());
+                Ok(array)
+            }
+            _ => self.value(value),
         }
     }
 
@@ -104,7 +169,7 @@ impl<'a, 'py> Builder<'a, 'py> {
             Make::Call => callable.call(args, kwargs.as_ref()),
             Make::New => {
                 let new = callable.getattr(intern!(self.py, "__new__"))?;
-                let mut all = vec![callable];
+                let mut all = vec![self.classes.to_make(callable)?];
                 all.extend(args.iter());
                 new.call(PyTuple::new(self.py, all)?, kwargs.as_ref())
             }
@@ -122,7 +187,7 @@ impl<'a, 'py> Builder<'a, 'py> {
         let graph: &'a Graph = self.graph;
         let buffer = graph.items(object.args)?.first()?;
         match graph.node(*buffer) {
-            Node::Bytes(blob @ Blob::Array(_)) | Node::ByteArray(blob @ Blob::Array(_)) => {
+            Node::Bytes(blob) | Node::ByteArray(blob) => {
                 (self.special(object) == Some(numpy::FROM_BUFFER)).then_some(blob)
             }
             _ => None,
@@ -222,7 +287,10 @@ impl<'a, 'py> Builder<'a, 'py> {
         let versioned = how == SetState::Estimator;
         if versioned && !self.is_current(state) {
             let dict = PyDict::new(self.py);
-            self.fill(&dict, pairs)?;
+            self.guard_keys(pairs)?;
+            for (key, value) in pairs {
+                dict.set_item(self.value(*key)?, self.attribute_value(made, *key, *value)?)?;
+            }
             return made.call_method1(intern!(self.py, "__setstate__"), (dict,)).map(drop);
         }
         if pairs.is_empty() {
@@ -231,7 +299,7 @@ impl<'a, 'py> Builder<'a, 'py> {
         self.guard_keys(pairs)?;
         let target = made.getattr(intern!(self.py, "__dict__"))?.cast_into::<PyDict>()?;
         for (key, value) in pairs {
-            let value = self.value(*value)?;
+            let value = self.attribute_value(made, *key, *value)?;
             match self.graph.as_str(*key) {
                 Some(VERSION) if versioned => {}
                 Some(name) => target.set_item(self.attribute(*key, name), value)?,
