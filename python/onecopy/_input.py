@@ -12,9 +12,8 @@ _DENSE_BYTES = 16 << 20
 
 def column_names(x: Any) -> "list[str] | None":
     """The names of the columns of a table, if it has names."""
-    names = getattr(x, "columns", None)
-    if names is None or not hasattr(x, "__array__"):
-        names = getattr(x, "column_names", None)
+    columns = "columns" if hasattr(x, "iloc") or not hasattr(x, "column_names") else "column_names"
+    names = getattr(x, columns, None)
     if names is None or callable(names):
         return None
     names = list(names)

@@ -1,6 +1,5 @@
 """A model that predicts without the library that trained it."""
 
-import html
 import json
 import os
 from collections.abc import Iterator, Mapping
@@ -303,6 +302,8 @@ class Model:
         return f"<onecopy.Model {self.estimator}: {what}; {self.path}>"
 
     def _repr_html_(self) -> str:
+        import html
+
         predict, rebuild = self._native.sizes()
         rows = [
             ("file", self.path),

@@ -57,7 +57,7 @@ impl<D: AsRef<[u8]>> Model<D> {
 
     fn place<T: crate::format::dtype::Element>(&self, id: ArrayId) -> Result<Range<usize>, ArrayError> {
         let array = self.array_at(id)?;
-        let len = array.values::<T>()?.len() * size_of::<T>();
+        let len = size_of_val(array.values::<T>()?);
         let start = usize::try_from(array.offset()).unwrap_or(usize::MAX);
         Ok(start..start.saturating_add(len))
     }

@@ -23,8 +23,7 @@ def same(expected, found):
         type(found) is np.ndarray
         and expected.dtype == found.dtype
         and expected.shape == found.shape
-        and np.array_equal(expected.view(np.uint8) if expected.dtype.kind == "f" else expected,
-                           found.view(np.uint8) if expected.dtype.kind == "f" else found)
+        and expected.tobytes() == found.tobytes()
     )
 
 

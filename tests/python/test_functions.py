@@ -30,7 +30,7 @@ def test_convert_names_the_model_file_after_its_source(tmp_path):
         joblib.dump(LinearRegression().fit([[0.0], [1.0]], [0.0, 1.0]), tmp_path / name)
         expected = os.fspath(tmp_path / f"{name.split('.')[0]}.onecopy")
         assert onecopy.convert(tmp_path / name) == expected
-        assert onecopy.open(expected).predict([[2.0]]) == [2.0]
+        assert onecopy.open(expected).predict([[2.0]]).tolist() == pytest.approx([2.0])
         with pytest.raises(FileExistsError) as caught:
             onecopy.convert(tmp_path / name)
         assert caught.value.filename == expected

@@ -68,7 +68,7 @@ pub(crate) fn translate(
             next = current.source();
             continue;
         };
-        if let Some(errno) = io.raw_os_error() {
+        if let Some(errno) = errno_of(io) {
             return os_error(py, errno, io, place.as_deref().or(path), error);
         }
         // The source of such an error is that of the error within.
@@ -82,12 +82,26 @@ pub(crate) fn translate(
 
 const EISDIR: i32 = 21;
 
+/// The number of an error of the system, also of one that a library has wrapped.
+fn errno_of(error: &io::Error) -> Option<i32> {
+    error.raw_os_error().or(match error.kind() {
+        io::ErrorKind::NotFound => Some(2),
+        io::ErrorKind::PermissionDenied => Some(13),
+        io::ErrorKind::AlreadyExists => Some(17),
+        io::ErrorKind::NotADirectory => Some(20),
+        io::ErrorKind::IsADirectory => Some(EISDIR),
+        io::ErrorKind::FileTooLarge => Some(27),
+        io::ErrorKind::StorageFull => Some(28),
+        io::ErrorKind::ReadOnlyFilesystem => Some(30),
+        io::ErrorKind::QuotaExceeded => Some(122),
+        _ => None,
+    })
+}
+
 /// The path that an error is about. Errors within errors that show them as their own are no sources of these.
 fn path_of(error: &(dyn Error + 'static)) -> Option<PathBuf> {
-    let mapped = match (error.downcast_ref::<OpenError>(), error.downcast_ref::<VerifyFileError>()) {
-        (Some(OpenError::Map(error)), _) | (_, Some(VerifyFileError::Open(OpenError::Map(error)))) => {
-            Some(error)
-        }
+    let mapped = match open_error(error) {
+        Some(OpenError::Map(error)) => Some(error),
         _ => error.downcast_ref::<MapError>(),
     };
     let step = match (error.downcast_ref::<ConvertFileError>(), error.downcast_ref::<RewriteError>()) {
@@ -101,6 +115,14 @@ fn path_of(error: &(dyn Error + 'static)) -> Option<PathBuf> {
             Some(path.clone())
         }
         _ => None,
+    }
+}
+
+/// The failure to open a file that an error is or shows as its own.
+fn open_error<'a>(error: &'a (dyn Error + 'static)) -> Option<&'a OpenError> {
+    match (error.downcast_ref(), error.downcast_ref()) {
+        (Some(VerifyFileError::Open(error)), _) | (_, Some(RewriteError::Open(error))) => Some(error),
+        _ => error.downcast_ref(),
     }
 }
 
@@ -124,12 +146,8 @@ fn is_damage(error: &(dyn Error + 'static)) -> bool {
 
 /// Whether a directory, a device or a pipe was given for a file.
 fn is_not_a_file(error: &(dyn Error + 'static)) -> bool {
-    let open = match (error.downcast_ref::<OpenError>(), error.downcast_ref::<VerifyFileError>()) {
-        (Some(error), _) | (_, Some(VerifyFileError::Open(error))) => Some(error),
-        _ => None,
-    };
     let convert = error.downcast_ref::<ConvertFileError>();
-    matches!(open, Some(OpenError::Map(MapError::NotAFile { .. })))
+    matches!(open_error(error), Some(OpenError::Map(MapError::NotAFile { .. })))
         || matches!(convert, Some(ConvertFileError::NotAFile { .. }))
         || matches!(convert, Some(ConvertFileError::Publish(StepError::NotAFile { .. })))
 }
