@@ -22,6 +22,8 @@ _PLAIN = re.compile(r"[?bhilqpBHILQPefdgFDGSUVOmMiufcat]\d{0,10}")
 
 def dtype(*args: Any) -> Any:
     """`numpy.dtype(text, align, copy)`, before its state is known."""
+    if args and args[0] is np.record:
+        return _Dtype("V", np.record)
     if not args or not isinstance(args[0], str) or not _PLAIN.fullmatch(args[0]):
         raise FormatError(f"numpy.dtype is called with {args!r:.100}, expected the name of a plain type")
     return _Dtype(args[0])
@@ -30,8 +32,9 @@ def dtype(*args: Any) -> Any:
 class _Dtype:
     """A dtype in the making."""
 
-    def __init__(self, text: str) -> None:
+    def __init__(self, text: str, kind: "type | None" = None) -> None:
         self.text = text
+        self.kind = kind
 
     def finish(self, state: Any) -> np.dtype:
         """The dtype of `state`: version, byte order, sub-array, names, fields, item size, alignment, flags, metadata."""
@@ -45,7 +48,8 @@ class _Dtype:
             base, shape = subarray
             return np.dtype((_of(base, np.dtype), _of(shape, tuple, int)))
         if names is not None:
-            return _record(_of(names, tuple), _of(fields, dict), _of(itemsize, int), bool(_of(flags, int) & 0x80))
+            made = _record(_of(names, tuple), _of(fields, dict), _of(itemsize, int), bool(_of(flags, int) & 0x80))
+            return made if self.kind is None else np.dtype((self.kind, made))
         text = self.text if unit is None else f"{self.text}[{unit}]"
         made = np.dtype(text)
         if order in ("<", ">"):

@@ -27,11 +27,30 @@ from sklearn.utils._test_common.instance_generator import _construct_instances
 from sklearn.utils._testing import set_random_state
 
 OF_X = [
-    "predict", "predict_proba", "predict_log_proba", "decision_function", "transform", "score_samples", "apply",
-    "decision_path", "kneighbors_graph", "radius_neighbors_graph", "staged_predict", "staged_predict_proba",
-    "staged_decision_function", "mahalanobis", "gibbs", "sample_y",
+    "predict",
+    "predict_proba",
+    "predict_log_proba",
+    "decision_function",
+    "transform",
+    "score_samples",
+    "apply",
+    "decision_path",
+    "kneighbors_graph",
+    "radius_neighbors_graph",
+    "staged_predict",
+    "staged_predict_proba",
+    "staged_decision_function",
+    "mahalanobis",
+    "gibbs",
+    "sample_y",
 ]
-TEXTS = ["old mill by the river", "new mill", "the old tree and the river", "red tree on a hill", "hill, river; mill!"]
+TEXTS = [
+    "old mill by the river",
+    "new mill",
+    "the old tree and the river",
+    "red tree on a hill",
+    "hill, river; mill!",
+]
 
 
 @dataclasses.dataclass
@@ -105,7 +124,11 @@ def data_for(estimator) -> tuple[tuple, dict]:
     if not targets.single_output:
         second = np.cos(y * 3)
         y = np.column_stack([y, second]) if not classes else np.column_stack([y == 0, y == 1]).astype(int)
-        fresh_y = np.column_stack([fresh_y, np.cos(fresh_y * 3)]) if not classes else np.column_stack([fresh_y == 0, fresh_y == 1]).astype(int)
+        fresh_y = (
+            np.column_stack([fresh_y, np.cos(fresh_y * 3)])
+            if not classes
+            else np.column_stack([fresh_y == 0, fresh_y == 1]).astype(int)
+        )
     return (X, y), {"X": fresh, "y": fresh_y}
 
 
@@ -124,7 +147,10 @@ def images():
 
 def two_targets():
     X, y, fresh, fresh_y = table(0)
-    return (X, np.column_stack([y, np.sin(y)])), {"X": fresh, "y": np.column_stack([fresh_y, np.sin(fresh_y)])}
+    return (X, np.column_stack([y, np.sin(y)])), {
+        "X": fresh,
+        "y": np.column_stack([fresh_y, np.sin(fresh_y)]),
+    }
 
 
 def two_classes():
@@ -139,7 +165,10 @@ def three_classes():
 
 def several_labels():
     X, y, fresh, fresh_y = table(3)
-    return (X, np.column_stack([y > 0, y > 1]).astype(int)), {"X": fresh, "y": np.column_stack([fresh_y > 0, fresh_y > 1]).astype(int)}
+    return (X, np.column_stack([y > 0, y > 1]).astype(int)), {
+        "X": fresh,
+        "y": np.column_stack([fresh_y > 0, fresh_y > 1]).astype(int),
+    }
 
 
 def kernel():
@@ -149,7 +178,10 @@ def kernel():
 
 def categories():
     X, y, fresh, fresh_y = table(3)
-    return ((X * 2).astype(int), y), {"X": np.minimum((fresh * 2).astype(int), (X * 2).astype(int).max(0)), "y": fresh_y}
+    return ((X * 2).astype(int), y), {
+        "X": np.minimum((fresh * 2).astype(int), (X * 2).astype(int).max(0)),
+        "y": fresh_y,
+    }
 
 
 def columns():
@@ -210,10 +242,16 @@ def answers(estimator, fresh: dict) -> dict:
             ask("kneighbors", estimator.kneighbors, X)
             ask("kneighbors of what was fitted", estimator.kneighbors)
         if method(estimator, "radius_neighbors"):
-            ask("radius_neighbors", lambda: [list(part) for part in estimator.radius_neighbors(X, radius=0.8)])
+            ask(
+                "radius_neighbors", lambda: [list(part) for part in estimator.radius_neighbors(X, radius=0.8)]
+            )
         if method(estimator, "inverse_transform"):
             ask("inverse_transform", estimator.inverse_transform, given.get("transform", X))
-        if "Gaussian" in type(estimator).__name__ and hasattr(estimator, "kernel_") and method(estimator, "sample_y"):
+        if (
+            "Gaussian" in type(estimator).__name__
+            and hasattr(estimator, "kernel_")
+            and method(estimator, "sample_y")
+        ):
             ask("predict with std", estimator.predict, X, return_std=True)
             ask("predict with cov", estimator.predict, X, return_cov=True)
         if not any(method(estimator, name) for name in OF_X):
@@ -224,7 +262,15 @@ def answers(estimator, fresh: dict) -> dict:
         ask("sample", estimator.sample, 5, random_state=0)
     elif method(estimator, "sample"):
         ask("sample", estimator.sample, 5)
-    for name in ["get_feature_names_out", "get_support", "get_params", "get_covariance", "get_precision", "get_n_splits", "get_indices"]:
+    for name in [
+        "get_feature_names_out",
+        "get_support",
+        "get_params",
+        "get_covariance",
+        "get_precision",
+        "get_n_splits",
+        "get_indices",
+    ]:
         if method(estimator, name):
             ask(name, getattr(estimator, name), *([0] if name == "get_indices" else []))
     ask("repr", repr, estimator)
@@ -249,10 +295,13 @@ def same(a, b) -> bool:
     return difference(a, b) is None
 
 
-def difference(a, b) -> str | None:
-    """Where two values first differ, or None. Follows attributes of objects; shared and cyclic references must correspond."""
+def difference(a, b, sharing: bool = True) -> str | None:
+    """Where two values first differ, or None. Follows attributes of objects.
+
+    What is one object in `a` must be one object in `b`, unless `sharing` is false: joblib writes a shared array twice.
+    """
     todo = [("", a, b)]
-    partner = {}
+    partner, pairs = {}, set()
     kept = []
     while todo:
         where, a, b = todo.pop()
@@ -260,11 +309,11 @@ def difference(a, b) -> str | None:
             if type(a) is not type(b) or not equal_plain(a, b):
                 return f"{where or 'value'}: {a!r} became {b!r}"
             continue
-        if id(a) in partner:
-            if partner[id(a)] != id(b):
-                return f"{where}: was the same object as another, and is no longer"
+        if sharing and partner.setdefault(id(a), id(b)) != id(b):
+            return f"{where}: was the same object as another, and is no longer"
+        if (id(a), id(b)) in pairs:
             continue
-        partner[id(a)] = id(b)
+        pairs.add((id(a), id(b)))
         kept.append((a, b))
         found = compare(where, a, b, todo)
         if found:
@@ -273,7 +322,11 @@ def difference(a, b) -> str | None:
 
 
 def is_plain(value) -> bool:
-    return value is None or isinstance(value, (bool, int, float, complex, str, bytes, np.generic, type, np.dtype)) or callable_name(value) is not None
+    return (
+        value is None
+        or isinstance(value, (bool, int, float, complex, str, bytes, np.generic, type, np.dtype))
+        or callable_name(value) is not None
+    )
 
 
 def callable_name(value):
@@ -306,7 +359,13 @@ def compare(where, a, b, todo) -> str | None:
     if a.__class__ is not b.__class__:
         return f"{where}: a {type(a).__qualname__} became a {type(b).__qualname__}"
     if scipy.sparse.issparse(a) and a.format in ("csr", "csc", "bsr", "coo", "dia"):
-        parts = {"csr": ["indices", "indptr"], "csc": ["indices", "indptr"], "bsr": ["indices", "indptr"], "coo": ["coords"], "dia": ["offsets"]}[a.format]
+        parts = {
+            "csr": ["indices", "indptr"],
+            "csc": ["indices", "indptr"],
+            "bsr": ["indices", "indptr"],
+            "coo": ["coords"],
+            "dia": ["offsets"],
+        }[a.format]
         for part in ["data", "shape", *parts]:
             todo.append((f"{where}.{part}", getattr(a, part), getattr(b, part)))
         return None
@@ -321,12 +380,24 @@ def compare(where, a, b, todo) -> str | None:
     if isinstance(a, dict) and (found := compare_dicts(where, a, b, todo)):
         return found
     if type(a).__module__.startswith("pandas"):
-        return None if a.equals(b) and same_dtypes(a, b) else f"{where}: differs" if hasattr(a, "equals") else None
+        return (
+            None
+            if a.equals(b) and same_dtypes(a, b)
+            else f"{where}: differs"
+            if hasattr(a, "equals")
+            else None
+        )
     state_a, state_b = state(a), state(b)
     if state_a is None and hasattr(a, "__dict__"):
         state_a, state_b = vars(a), vars(b)
     if state_a is not None:
-        todo.append((f"{where}.", dict(state_a) if isinstance(state_a, dict) else state_a, dict(state_b) if isinstance(state_b, dict) else state_b))
+        todo.append(
+            (
+                f"{where}.",
+                dict(state_a) if isinstance(state_a, dict) else state_a,
+                dict(state_b) if isinstance(state_b, dict) else state_b,
+            )
+        )
         return None
     if type(a).__eq__ is not object.__eq__:
         return None if a == b else f"{where}: {a!r} became {b!r}"
@@ -348,7 +419,13 @@ def state(value):
     callable, args, content, items, pairs = (tuple(made) + (None,) * 5)[:5]
     if getattr(callable, "__name__", "") in ("_reconstruct", "__newobj__"):
         args = args[1:]
-    return (callable, args, content, list(items) if items is not None else None, list(pairs) if pairs is not None else None)
+    return (
+        callable,
+        args,
+        content,
+        list(items) if items is not None else None,
+        list(pairs) if pairs is not None else None,
+    )
 
 
 def compare_dicts(where, a, b, todo) -> str | None:
@@ -366,13 +443,22 @@ def compare_arrays(where, a, b, todo) -> str | None:
     for what in ["dtype", "shape"]:
         if getattr(a, what) != getattr(b, what):
             return f"{where}: {what} {getattr(a, what)} became {getattr(b, what)}"
-    if a.size and a.ndim > 1 and a.flags.forc and (a.flags.c_contiguous, a.flags.f_contiguous) != (b.flags.c_contiguous, b.flags.f_contiguous):
+    if (
+        a.size
+        and a.ndim > 1
+        and a.flags.forc
+        and (a.flags.c_contiguous, a.flags.f_contiguous) != (b.flags.c_contiguous, b.flags.f_contiguous)
+    ):
         return f"{where}: memory order changed"
     if isinstance(a, np.ma.MaskedArray):
-        todo.extend((f"{where}.{part}", getattr(a, part), getattr(b, part)) for part in ["mask", "fill_value"])
+        todo.extend(
+            (f"{where}.{part}", getattr(a, part), getattr(b, part)) for part in ["mask", "fill_value"]
+        )
         a, b = a.data, b.data
     if a.dtype.hasobject:
-        todo.extend((f"{where}[{i}]", x, y) for i, (x, y) in enumerate(zip(a.ravel().tolist(), b.ravel().tolist())))
+        todo.extend(
+            (f"{where}[{i}]", x, y) for i, (x, y) in enumerate(zip(a.ravel().tolist(), b.ravel().tolist()))
+        )
     elif a.dtype.names:
         todo.extend((f"{where}.{name}", a[name], b[name]) for name in a.dtype.names)
     elif a.tobytes() != b.tobytes():

@@ -45,9 +45,9 @@ pub(super) struct Class<'py> {
 /// The classes met so far, by address; the instances keep them alive.
 pub(super) struct Classes<'py> {
     known: FxHashMap<usize, (Bound<'py, PyType>, Class<'py>)>,
-    /// `STATES` and `CHECKS` of `onecopy._checks`.
+    /// `STATES` and `check_of` of `onecopy._checks`.
     states: Bound<'py, PyDict>,
-    checks: Bound<'py, PyDict>,
+    check_of: Bound<'py, PyAny>,
     /// `onecopy._mapped`, unless everything shall be ordinary.
     mapped: Option<Bound<'py, PyModule>>,
     mode: Mode,
@@ -58,7 +58,6 @@ pub(super) struct Classes<'py> {
 impl<'py> Classes<'py> {
     pub(super) fn new(py: Python<'py>, mode: Mode) -> PyResult<Self> {
         let module = py.import("onecopy._checks")?;
-        let of = |name| Ok::<_, PyErr>(module.getattr(name)?.cast_into::<PyDict>()?);
         let mapped = match mode {
             Mode::Copy => None,
             Mode::Read | Mode::CopyOnWrite => py.import("onecopy._mapped").ok(),
@@ -67,8 +66,8 @@ impl<'py> Classes<'py> {
             mapped,
             mode,
             known: FxHashMap::default(),
-            states: of("STATES")?,
-            checks: of("CHECKS")?,
+            states: module.getattr("STATES")?.cast_into()?,
+            check_of: module.getattr("check_of")?,
             estimator: None,
         })
     }
@@ -85,7 +84,9 @@ impl<'py> Classes<'py> {
             return Ok(known.clone());
         }
         let name = (class.module()?, class.qualname()?);
-        let (check_state, check) = (self.states.get_item(&name)?, self.checks.get_item(&name)?);
+        let check_state = self.states.get_item(&name)?;
+        let check = self.check_of.call1((&class,))?;
+        let check = (!check.is_none()).then_some(check);
         let set_state = if check_state.is_some() { SetState::Ask } else { self.set_state(&class)? };
         let (lazy, written) = (self.lazy(&class)?, self.written(&class)?);
         let new = Class { set_state, check_state, check, lazy, written };

@@ -57,6 +57,8 @@ pub(crate) struct Builder<'a, 'py> {
     /// Vocabularies that are looked up in the mapping.
     mapped_terms: FxHashSet<NodeId>,
     classes: Classes<'py>,
+    /// What looks at the content of objects, and the objects.
+    checks: Vec<(Bound<'py, PyAny>, Bound<'py, PyAny>)>,
     arrays: Arrays<'py>,
 }
 
@@ -101,6 +103,7 @@ impl<'a, 'py> Builder<'a, 'py> {
                 Mode::Read | Mode::CopyOnWrite => vocabulary::of_vectorizers(graph),
             },
             classes: Classes::new(py, source.get().mode())?,
+            checks: Vec::new(),
             arrays: Arrays::new(source.clone()),
             source,
         })
@@ -112,6 +115,10 @@ impl<'a, 'py> Builder<'a, 'py> {
         }
         while let Some(frame) = self.stack.pop() {
             self.advance(frame)?;
+        }
+        // Only now is all that an object leads to complete.
+        for (check, made) in std::mem::take(&mut self.checks) {
+            check.call1((made,))?;
         }
         self.value(root)
     }

@@ -81,7 +81,7 @@ impl<'a, 'py> Builder<'a, 'py> {
                     self.classes.attach(&made, Member::at_node(&self.source, id))?;
                 }
                 if let Some(check) = class.check {
-                    check.call1((made,))?;
+                    self.checks.push((check, made));
                 }
                 return Ok(false);
             }

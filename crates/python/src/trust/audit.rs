@@ -23,6 +23,7 @@ pub(super) fn findings(graph: &Graph, trusted: &[String], keep_used: bool) -> Fi
         graph,
         trusted: trusted.iter().map(String::as_str).collect(),
         known: HashMap::new(),
+        seen: HashSet::new(),
         findings,
     };
     audit.run();
@@ -33,6 +34,8 @@ struct Audit<'g> {
     graph: &'g Graph,
     trusted: HashSet<&'g str>,
     known: HashMap<NodeId, Standing>,
+    /// Names that something refers to; the others would be imported for nothing.
+    seen: HashSet<NodeId>,
     findings: Findings,
 }
 
@@ -49,12 +52,6 @@ impl<'g> Audit<'g> {
         let plain = self.plain_nodes();
         for (index, node) in self.graph.nodes.iter().enumerate() {
             match node {
-                Node::Name { .. } => {
-                    let id = NodeId(index as u32);
-                    if matches!(self.standing(id), Standing::Unknown) {
-                        self.refuse(id, "is not on the list of trusted names".to_owned());
-                    }
-                }
                 Node::Object(object) => self.object(object),
                 Node::ArrayOfClass { class, array } => {
                     self.array_class(*class);
@@ -67,6 +64,13 @@ impl<'g> Audit<'g> {
             }
         }
         self.value(self.graph.root);
+        for index in 0..self.graph.nodes.len() {
+            let id = NodeId(index as u32);
+            let is_name = matches!(self.graph.node(id), Node::Name { .. });
+            if is_name && !self.seen.contains(&id) && matches!(self.standing(id), Standing::Unknown) {
+                self.refuse(id, "named, and not used".to_owned());
+            }
+        }
     }
 
     /// Which nodes are referred to as values, and not only as the arguments or the state of objects.
@@ -163,6 +167,7 @@ impl<'g> Audit<'g> {
         if !object.pairs.is_empty() {
             self.check(object.callable, |how| *how == How::Pairs, || "given items".to_owned());
         }
+        self.seen.extend(permitted.iter().copied());
         args.iter().filter(|item| !permitted.contains(item)).for_each(|item| self.value(*item));
         object.items.iter().for_each(|item| self.value(*item));
         object.pairs.iter().for_each(|(key, value)| [*key, *value].into_iter().for_each(|id| self.value(id)));
@@ -195,6 +200,7 @@ impl<'g> Audit<'g> {
                     _ => false,
                 };
                 self.check(object.callable, fits, || format!("given the state ({})", kinds(graph, items)));
+                self.seen.extend(permitted.iter().copied());
                 items.iter().filter(|item| !permitted.contains(item)).for_each(|item| self.value(*item));
                 self.same_function(object, items);
             }
@@ -212,6 +218,7 @@ impl<'g> Audit<'g> {
 
     /// Refuses the name at `id` unless one of its uses fits.
     fn check(&mut self, id: NodeId, mut fits: impl FnMut(&How) -> bool, describe: impl Fn() -> String) {
+        self.seen.insert(id);
         match self.standing(id) {
             Standing::Trusted => {}
             Standing::Listed(entry) => match entry.uses.iter().find(|listed| fits(&listed.how)) {

@@ -1,7 +1,7 @@
 //! `trusted.tsv`: the names that may be used without asking, and how.
 #![forbid(unsafe_code)]
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::OnceLock;
 
 use crate::trust::pattern::{Arguments, split};
@@ -51,6 +51,8 @@ pub(super) enum How {
 pub(super) struct List {
     /// By module, then by name.
     entries: HashMap<&'static str, HashMap<&'static str, Entry>>,
+    /// Dotted names that stand in the arguments of others.
+    arguments: HashSet<String>,
     /// Old module, or old module and name, to the new one.
     aliases: HashMap<(&'static str, &'static str), (&'static str, &'static str)>,
 }
@@ -66,7 +68,7 @@ pub(super) fn list() -> &'static List {
 
 impl List {
     fn parse(text: &'static str) -> Result<Self, String> {
-        let mut list = List { entries: HashMap::new(), aliases: HashMap::new() };
+        let mut list = List { entries: HashMap::new(), arguments: HashSet::new(), aliases: HashMap::new() };
         for (number, line) in text.lines().enumerate() {
             if line.is_empty() || line.starts_with('#') {
                 continue;
@@ -89,6 +91,11 @@ impl List {
         let uses: Result<Vec<Use>, String> =
             split(uses, ' ').into_iter().filter(|text| !text.is_empty()).map(Use::parse).collect();
         let entry = Entry { uses: uses? };
+        for listed in &entry.uses {
+            if let How::Call(pattern) | How::New(pattern) | How::State(pattern) = &listed.how {
+                self.arguments.extend(pattern.names().into_iter().map(str::to_owned));
+            }
+        }
         match self.entries.entry(module).or_default().insert(name, entry) {
             None => Ok(()),
             Some(_) => Err(format!("`{module} {name}` twice")),
@@ -116,6 +123,11 @@ impl List {
             names.iter().map(move |(name, entry)| (module, *name, entry)).collect::<Vec<_>>()
         };
         self.entries.iter().flat_map(names)
+    }
+
+    /// Whether a name has an entry or stands in the arguments of one: the audit says where it may stand.
+    pub(super) fn knows(&self, module: &str, qualname: &str) -> bool {
+        self.entry(module, qualname).is_some() || self.arguments.contains(&dotted(module, qualname))
     }
 
     /// How a name may be used.

@@ -54,10 +54,10 @@ pub(crate) fn resolve<'py>(
     trusted: &[String],
 ) -> PyResult<Bound<'py, PyAny>> {
     let name = format!("{module}.{qualname}");
-    let (module, qualname) = match list().entry(module, qualname) {
-        Some(_) => list().today(module, qualname),
-        None if trusted.contains(&name) => (module, qualname),
-        None => {
+    let (module, qualname) = match () {
+        () if list().knows(module, qualname) => list().today(module, qualname),
+        () if trusted.contains(&name) => (module, qualname),
+        () => {
             let message = format!("`{name}` is not trusted");
             return Err(error::untrusted(py, message, vec![name]));
         }

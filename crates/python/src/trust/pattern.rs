@@ -1,8 +1,8 @@
 //! The small language in which `trusted.tsv` says what arguments and states may look like.
 //!
 //! `call(int, array|none, numpy.ndarray, 'C', any*)`: atoms separated by commas, alternatives by `|`, `*` for any number of
-//! the last one. An atom is a kind (`int`, `str`, `array`, `any`, ...), a quoted text, a tuple in parentheses, or a dotted
-//! name, which then may stand there and need not be trusted anywhere else.
+//! the last one. An atom is a kind (`int`, `str`, `array`, `any`, ...), a quoted text, a tuple in parentheses, `by:NAME` for an
+//! object that a name made, or a dotted name, which then may stand there and need not be trusted anywhere else.
 #![forbid(unsafe_code)]
 
 use onecopy::{Blob, Graph, Node, NodeId};
@@ -25,6 +25,8 @@ enum Atom {
     Number(i64),
     Tuple(Arguments),
     Name(String),
+    /// An object that this name made.
+    By(String),
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -46,9 +48,10 @@ enum Kind {
     Object,
     Shape,
     Numeral,
+    Void,
 }
 
-const KINDS: [(&str, Kind); 17] = [
+const KINDS: [(&str, Kind); 18] = [
     ("any", Kind::Any),
     ("none", Kind::None),
     ("bool", Kind::Bool),
@@ -66,6 +69,7 @@ const KINDS: [(&str, Kind); 17] = [
     ("object", Kind::Object),
     ("shape", Kind::Shape),
     ("numeral", Kind::Numeral),
+    ("void", Kind::Void),
 ];
 
 /// Longest text that is read as a number.
@@ -93,6 +97,20 @@ impl Arguments {
             arguments.each.push(Pattern(atoms?));
         }
         Ok(arguments)
+    }
+
+    /// The names that the patterns ask for.
+    pub(super) fn names(&self) -> Vec<&str> {
+        let mut names = Vec::new();
+        let mut todo: Vec<&Atom> = self.each.iter().flat_map(|pattern| &pattern.0).collect();
+        while let Some(atom) = todo.pop() {
+            match atom {
+                Atom::Name(name) => names.push(name.as_str()),
+                Atom::Tuple(inner) => todo.extend(inner.each.iter().flat_map(|pattern| &pattern.0)),
+                _ => {}
+            }
+        }
+        names
     }
 
     /// Whether `items` fit; names that stand where exactly they are asked for go into `permitted`.
@@ -127,6 +145,9 @@ impl Atom {
         if let Some(inner) = text.strip_prefix('(').and_then(|text| text.strip_suffix(')')) {
             return Arguments::parse(inner.strip_suffix(',').unwrap_or(inner)).map(Atom::Tuple);
         }
+        if let Some(name) = text.strip_prefix("by:") {
+            return Ok(Atom::By(name.to_owned()));
+        }
         if let Ok(number) = text.parse() {
             return Ok(Atom::Number(number));
         }
@@ -149,6 +170,12 @@ impl Atom {
             Atom::Number(number) => *node == Node::Int(*number),
             Atom::Tuple(inner) => match node {
                 Node::Tuple(items) => inner.fit(graph, items, permitted),
+                _ => false,
+            },
+            Atom::By(name) => match node {
+                Node::Object(object) => graph
+                    .name_at(object.callable)
+                    .is_some_and(|(module, qualname)| super::list::dotted(module, qualname) == *name),
                 _ => false,
             },
             Atom::Name(name) => match node {
@@ -174,7 +201,7 @@ impl Kind {
             Kind::Int => matches!(node, Node::Int(_) | Node::BigInt(_)),
             Kind::Float => matches!(node, Node::Float(_)),
             Kind::Str => matches!(node, Node::Str(_)),
-            Kind::Bytes => matches!(node, Node::Bytes(_)),
+            Kind::Bytes => matches!(node, Node::Bytes(_) | Node::ByteArray(_)),
             Kind::Tuple => matches!(node, Node::Tuple(_)),
             Kind::List => matches!(node, Node::List(_)),
             Kind::Dict => matches!(node, Node::Dict(_) | Node::Terms(_)),
@@ -192,6 +219,7 @@ impl Kind {
             Kind::Object => matches!(node, Node::Object(_)),
             Kind::Shape => is_shape(graph, node),
             Kind::Numeral => is_numeral(node),
+            Kind::Void => is_void(node),
         }
     }
 }
@@ -205,6 +233,13 @@ fn is_shape(graph: &Graph, node: &Node) -> bool {
     });
     let product = lengths.into_iter().try_fold(1u64, |product, length| product.checked_mul(length?.max(1)));
     items.len() <= 32 && product.is_some_and(|product| product < 1 << 40)
+}
+
+/// `V16`: the type string of a record.
+fn is_void(node: &Node) -> bool {
+    let Node::Str(text) = node else { return false };
+    text.strip_prefix('V')
+        .is_some_and(|size| (1..=6).contains(&size.len()) && size.bytes().all(|byte| byte.is_ascii_digit()))
 }
 
 /// A short text that is a plain decimal number or fraction.
