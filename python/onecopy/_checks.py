@@ -515,7 +515,7 @@ def tree_model(model: Any) -> None:
         kind = type(tree)
         known = (kind.__module__, kind.__name__) in {
             ("sklearn.tree._tree", "Tree"),
-            ("onecopy._onecopy", "MappedTree"),
+            ("sklearn.tree._tree", "MappedTree"),
         }
         need(
             known and tree.n_features == model.n_features_in_,
