@@ -28,6 +28,7 @@ __all__ = [
     "restore",
     "NativeModel",
     "MappedVocabulary",
+    "Part",
     "Source",
 ]
 
@@ -172,6 +173,12 @@ class MappedTree:
     def __getstate__(self) -> Any: ...
     def __setstate__(self, /, state: Any) -> None: ...
     def __reduce__(self) -> Any: ...
+
+@final
+class Part:
+    def build(self) -> Any: ...
+    def first(self) -> Any: ...
+    def __repr__(self) -> str: ...
 
 @final
 class Member:
