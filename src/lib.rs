@@ -44,7 +44,7 @@ pub use model::{Model, OpenError};
 pub use ops::convert::{ConvertFileError, ConvertOptions, ConvertReport, convert};
 pub use ops::dump::{Dump, DumpError, DumpOptions, DumpReport, Pickled};
 pub use ops::inspect::{ArraySummary, Inspection, Native, ObjectSummary, Total};
-pub use ops::rewrite::{ArchiveOptions, RewriteError, RewriteReport, archive, restore};
+pub use ops::rewrite::{ArchiveOptions, RewriteError, RewriteReport, archive, restore, restore_in_memory};
 pub use ops::user::{FileWriteError, FileWriter};
 pub use ops::verify::{VerifyFileError, verify};
 pub use store::fs::{PublishError, StepError, publish};

@@ -88,14 +88,25 @@ impl Mapping {
         if metadata.len() == 0 {
             return Err(MapError::Empty { path: path.to_owned() });
         }
-        let len =
-            usize::try_from(metadata.len()).map_err(|_| failed("map")(io::ErrorKind::OutOfMemory.into()))?;
+        Self::map(file, path, metadata.len())
+    }
+
+    /// Maps a file that only this process has, such as one in memory; `path` is for messages.
+    pub(crate) fn of_file(file: File, path: &Path) -> Result<Self, MapError> {
+        let failed = |source| MapError::Io { path: path.to_owned(), action: "examine", source };
+        let len = file.metadata().map_err(failed)?.len();
+        Self::map(file, path, len)
+    }
+
+    fn map(file: File, path: &Path, len: u64) -> Result<Self, MapError> {
+        let failed = |source| MapError::Io { path: path.to_owned(), action: "map", source };
+        let len = usize::try_from(len).map_err(|_| failed(io::ErrorKind::OutOfMemory.into()))?;
         let mut options = MmapOptions::new();
         options.len(len);
         // SAFETY: `MmapOptions::map` asks that nobody changes or shortens the file while it is mapped. We cannot
         // check that. `store::fs` keeps it for our own files: they are written without a name, synced,
         // renamed, and never opened for writing again (SAFETY.md, "mapped files").
-        let map = unsafe { options.map(&file) }.map_err(failed("map"))?;
+        let map = unsafe { options.map(&file) }.map_err(failed)?;
         Ok(Mapping { map, file, path: path.to_owned() })
     }
 

@@ -21,7 +21,7 @@ pub(crate) fn load<'py>(
     trusted: Vec<String>,
 ) -> PyResult<(Bound<'py, PyAny>, String)> {
     let mode = Mode::from_name(mmap_mode)?;
-    let source = Bound::new(py, Source::open(py, &path, mode)?)?;
+    let source = Bound::new(py, Source::open_hot(py, &path, mode)?)?;
     let graph = decode(py, source.get())?;
     audit(py, source.get(), &graph, &trusted)?;
     let session = Bound::new(py, Session::new(&source, trusted)?)?;

@@ -48,7 +48,7 @@ fn step(ops: &[Op], pick: impl Fn(&[u32]) -> Option<&u32>) -> Option<&Op> {
 impl NativeModel {
     #[new]
     fn new(py: Python<'_>, path: PathBuf) -> PyResult<Self> {
-        let source = Source::open(py, &path, Mode::Read)?;
+        let source = Source::open_hot(py, &path, Mode::Read)?;
         Ok(NativeModel { source: Py::new(py, source)? })
     }
 

@@ -58,6 +58,17 @@ impl Source {
         Ok(Source { model, mode, path: path.to_owned(), private: OnceLock::new(), trees: Shelf::default() })
     }
 
+    /// [`Source::open`], with the arrays of an archive restored into memory, so that they can be viewed.
+    pub(crate) fn open_hot(py: Python<'_>, path: &Path, mode: Mode) -> PyResult<Self> {
+        let source = Self::open(py, path, mode)?;
+        if !source.model.is_cold() {
+            return Ok(source);
+        }
+        let model = py.detach(|| onecopy::restore_in_memory(&source.model));
+        let model = model.map_err(|error| error::translate(py, Kind::Format, Some(path), &error))?;
+        Ok(Source { model, ..source })
+    }
+
     pub(crate) fn model(&self) -> &Model<Mapping> {
         &self.model
     }
