@@ -93,8 +93,10 @@ impl Unpublished {
 
 impl Steps for RealSteps {
     fn create(&mut self, dir: &Path, prefix: &str, mode: u32) -> io::Result<Unpublished> {
-        if let Ok(file) = create_unnamed(dir, mode) {
-            return Ok(Unpublished::Unnamed(file));
+        match create_unnamed(dir, mode) {
+            Ok(file) => return Ok(Unpublished::Unnamed(file)),
+            Err(error) if !is_unsupported(&error) => return Err(error),
+            Err(_) => {}
         }
         let permissions = Permissions::from_mode(mode);
         temporary(prefix).permissions(permissions).tempfile_in(dir).map(Unpublished::Named)
@@ -160,7 +162,7 @@ fn temporary(prefix: &str) -> tempfile::Builder<'_, 'static> {
 #[cfg(target_os = "linux")]
 fn create_unnamed(dir: &Path, mode: u32) -> io::Result<File> {
     // Without it the file could not be given a name later.
-    std::fs::metadata("/proc/self/fd")?;
+    std::fs::metadata("/proc/self/fd").map_err(|_| io::ErrorKind::Unsupported)?;
     let flags = nix::fcntl::OFlag::O_TMPFILE.bits();
     std::fs::OpenOptions::new().read(true).write(true).mode(mode).custom_flags(flags).open(dir)
 }
@@ -168,6 +170,12 @@ fn create_unnamed(dir: &Path, mode: u32) -> io::Result<File> {
 #[cfg(not(target_os = "linux"))]
 fn create_unnamed(_: &Path, _: u32) -> io::Result<File> {
     Err(io::ErrorKind::Unsupported.into())
+}
+
+/// Whether the system or the file system has no files without a name, whatever else may be wrong.
+fn is_unsupported(error: &io::Error) -> bool {
+    let known = [nix::libc::EOPNOTSUPP, nix::libc::EISDIR, nix::libc::EINVAL, nix::libc::ENOSYS];
+    error.raw_os_error().is_none_or(|errno| known.contains(&errno))
 }
 
 fn link_unnamed(file: &File, path: &Path) -> io::Result<()> {
