@@ -14,6 +14,11 @@ pub trait ReadAt: Send + Sync {
     fn len_bytes(&self) -> u64;
     /// Fills `buf` from `offset`; an error if the bytes end before.
     fn read_exact_at(&self, offset: u64, buf: &mut [u8]) -> io::Result<()>;
+    /// The bytes themselves, if they lie in memory; they are then written from there.
+    fn slice(&self, range: Range<u64>) -> Option<&[u8]> {
+        let _ = range;
+        None
+    }
 }
 
 impl ReadAt for std::fs::File {
@@ -87,6 +92,13 @@ impl ReadAt for Gathered {
         let piece = after.saturating_sub(1).min(self.pieces.len() - 1);
         self.pieces[piece].read_exact_at(offset - self.starts[piece], buf)
     }
+
+    fn slice(&self, range: Range<u64>) -> Option<&[u8]> {
+        let after = self.starts.partition_point(|start| *start <= range.start);
+        let piece = after.saturating_sub(1).min(self.pieces.len() - 1);
+        let start = self.starts[piece];
+        self.pieces[piece].slice(range.start - start..range.end.checked_sub(start)?)
+    }
 }
 
 /// A foreign file as plain data: the object, and where the bytes of its arrays are.
@@ -137,6 +149,17 @@ impl ArraySource for Foreign {
                 self.source.read_exact_at(start, buf)
             }
             ForeignData::Owned(bytes) => bytes.as_ref().read_exact_at(offset, buf),
+        }
+    }
+
+    fn slice(&self, id: ArrayId, bytes: Range<u64>) -> Option<&[u8]> {
+        match &self.arrays.get(id.0 as usize)?.data {
+            ForeignData::Source(range) => {
+                let start = range.start.checked_add(bytes.start)?;
+                let end = range.start.checked_add(bytes.end).filter(|end| *end <= range.end)?;
+                self.source.slice(start..end)
+            }
+            ForeignData::Owned(_) => None,
         }
     }
 }

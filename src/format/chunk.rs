@@ -8,7 +8,7 @@ use std::sync::mpsc::sync_channel;
 use std::thread;
 
 use crate::format::header::{PROLOGUE_LEN, Part, lay_out};
-use crate::format::writer::WriteError;
+use crate::format::writer::{Pieces, WriteError};
 use crate::format::{PART_ALIGN, align_up};
 
 /// Bytes that are written at once, at multiples of their number.
@@ -53,6 +53,18 @@ impl Chunk {
         write().map_err(|source| WriteError::Output { offset, source })?;
         let bytes = mem::take(&mut self.bytes);
         *self = Chunk::of(bytes, self.end());
+        Ok(())
+    }
+
+    /// Writes `bytes`, a whole chunk, in place of this one, which is empty.
+    fn pass(&mut self, bytes: &[u8], out: &mut (impl Write + Seek)) -> Result<(), WriteError> {
+        let offset = self.start;
+        let mut write = || {
+            out.seek(SeekFrom::Start(offset))?;
+            out.write_all(bytes)
+        };
+        write().map_err(|source| WriteError::Output { offset, source })?;
+        self.start += CHUNK as u64;
         Ok(())
     }
 
@@ -118,6 +130,31 @@ impl<W: Write + Seek> ChunkWriter<W> {
     /// Puts zeros up to a multiple of `align`, and gives the offset there.
     pub(super) fn align(&mut self, align: u64) -> Result<u64, WriteError> {
         self.chunk.align(align, &mut |chunk| chunk.write_to(&mut self.out))
+    }
+
+    /// Puts `len` bytes that `piece` gives: whole chunks straight from where they lie.
+    pub(super) fn put_pieces(
+        &mut self,
+        len: u64,
+        piece: Pieces<'_, '_>,
+        gone: &dyn Fn(u64) -> WriteError,
+    ) -> Result<(), WriteError> {
+        let mut at = 0;
+        while at < len {
+            let room = (CHUNK - self.chunk.used % CHUNK) as u64;
+            let end = (at + room).min(len);
+            let bytes = piece(at..end).ok_or_else(|| gone(at))?;
+            if room == CHUNK as u64 && bytes.len() == CHUNK {
+                if self.chunk.used == CHUNK {
+                    self.chunk.write_to(&mut self.out)?;
+                }
+                self.chunk.pass(bytes, &mut self.out)?;
+            } else {
+                self.put(bytes)?;
+            }
+            at = end;
+        }
+        Ok(())
     }
 
     pub(super) fn part(&mut self, bytes: &[u8]) -> Result<Part, WriteError> {

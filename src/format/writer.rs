@@ -7,6 +7,9 @@
 use std::collections::HashSet;
 use std::io::{self, Read, Seek, Write};
 use std::mem;
+use std::ops::Range;
+use std::panic::resume_unwind;
+use std::thread;
 
 use rayon::prelude::*;
 use rayon::{ThreadPool, ThreadPoolBuilder};
@@ -110,6 +113,9 @@ pub struct Parts<'a> {
     pub metadata: &'a [u8],
 }
 
+/// Gives bytes of an array that lie in memory, or `None` if they may not be read any more.
+pub(crate) type Pieces<'p, 'b> = &'p (dyn Fn(Range<u64>) -> Option<&'b [u8]> + Sync);
+
 /// Writes one file to `W`. The same calls give the same bytes.
 pub struct Writer<W> {
     out: ChunkWriter<W>,
@@ -162,6 +168,41 @@ impl<W: Write + Seek + Send> Writer<W> {
         let digest = Digest(*input.hasher.finalize().as_bytes());
         let stored_len = self.out.offset() - offset;
         let stored = Stored { storage, offset, stored_len, raw_len, digest, blocks };
+        Ok(self.push(&NewArray { name, info, role }, &stored))
+    }
+
+    /// Stores one array whose bytes are in memory. They are hashed in a thread of their own while they are written.
+    ///
+    /// # Errors
+    ///
+    /// [`WriteError`]; the file cannot be finished after that.
+    pub(crate) fn array_in_memory(
+        &mut self,
+        name: &str,
+        info: &ArrayInfo,
+        role: Role,
+        piece: Pieces<'_, '_>,
+    ) -> Result<ArrayId, WriteError> {
+        let raw_len = self.check(name, info)?;
+        let gone = |offset| WriteError::Input {
+            array: name.to_owned(),
+            offset,
+            source: io::ErrorKind::Interrupted.into(),
+        };
+        if raw_len < THREAD_FROM || !matches!(self.codec, Codec::Raw) {
+            let mut bytes = piece(0..raw_len).ok_or_else(|| gone(0))?;
+            return self.array(name, info, role, &mut bytes);
+        }
+        self.names.insert(name.to_owned());
+        let storage = self.codec.storage();
+        let offset = self.out.align(alignment(storage, raw_len))?;
+        let (blocks, digest) = thread::scope(|scope| {
+            let hashing = scope.spawn(|| hash_pieces(raw_len, piece));
+            let written = self.out.put_pieces(raw_len, piece, &gone);
+            let hashed = hashing.join().unwrap_or_else(|panic| resume_unwind(panic));
+            written.and_then(|()| hashed.ok_or_else(|| gone(0)))
+        })?;
+        let stored = Stored { storage, offset, stored_len: raw_len, raw_len, digest, blocks };
         Ok(self.push(&NewArray { name, info, role }, &stored))
     }
 
@@ -332,6 +373,21 @@ fn check_part(part: &'static str, bytes: &[u8], limit: u64) -> Result<(), WriteE
     if len <= limit { Ok(()) } else { Err(WriteError::PartLength { part, len, limit }) }
 }
 
+fn hash_pieces(len: u64, piece: Pieces<'_, '_>) -> Option<(Vec<Block>, Digest)> {
+    let mut hasher = blake3::Hasher::new();
+    let mut blocks = Vec::new();
+    let mut at = 0;
+    while at < len {
+        let end = (at + BLOCK as u64).min(len);
+        let bytes = piece(at..end)?;
+        hasher.update(bytes);
+        let crc = crc32fast::hash(bytes);
+        blocks.push(Block { crc, stored_crc: crc, stored_len: bytes.len() as u32 });
+        at = end;
+    }
+    Some((blocks, Digest(*hasher.finalize().as_bytes())))
+}
+
 /// Copies an array as it is, straight into the chunk that is written next.
 fn copy_raw<W: Write + Seek + Send>(
     out: &mut ChunkWriter<W>,
@@ -402,5 +458,50 @@ impl Input<'_> {
 
     fn error(&self, source: io::Error) -> WriteError {
         WriteError::Input { array: self.array.to_owned(), offset: self.at, source }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::Cursor;
+
+    use super::*;
+    use crate::format::dtype::Dtype;
+
+    fn write(before: usize, len: usize, in_memory: bool) -> Vec<u8> {
+        let bytes: Vec<u8> = (0..len).map(|i| (i * 31 % 251) as u8).collect();
+        let info = |len: usize| ArrayInfo::new(Dtype::U8, [len as u64]);
+        let mut writer = Writer::new(Cursor::new(Vec::new()), Codec::Raw).unwrap();
+        writer.array("before", &info(before), Role::Predict, &mut &bytes[..before]).unwrap();
+        if in_memory {
+            let piece = |range: Range<u64>| bytes.get(range.start as usize..range.end as usize);
+            writer.array_in_memory("a", &info(len), Role::Rebuild, &piece).unwrap();
+        } else {
+            writer.array("a", &info(len), Role::Rebuild, &mut &bytes[..]).unwrap();
+        }
+        writer.array("after", &info(before), Role::Predict, &mut &bytes[..before]).unwrap();
+        writer.finish(&Parts::default()).unwrap().0.into_inner()
+    }
+
+    #[test]
+    fn an_array_in_memory_lies_as_if_it_had_been_read() {
+        for len in [9, 8 << 20, (8 << 20) + 1, (9 << 20) - 7] {
+            for before in [0, 5, 1 << 20, (2 << 20) - (64 << 10), 2 << 20] {
+                let before = before.min(len);
+                assert!(write(before, len, false) == write(before, len, true), "{len} after {before}");
+            }
+        }
+    }
+
+    #[test]
+    fn an_array_that_may_not_be_read_any_more_ends_the_file() {
+        let bytes = vec![1u8; 9 << 20];
+        let piece = |range: Range<u64>| {
+            bytes.get(range.start as usize..range.end as usize).filter(|_| range.end < 5 << 20)
+        };
+        let mut writer = Writer::new(Cursor::new(Vec::new()), Codec::Raw).unwrap();
+        let info = ArrayInfo::new(Dtype::U8, [9 << 20]);
+        let error = writer.array_in_memory("a", &info, Role::Predict, &piece).unwrap_err();
+        assert!(matches!(error, WriteError::Input { array, .. } if array == "a"));
     }
 }

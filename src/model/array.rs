@@ -2,6 +2,7 @@
 #![forbid(unsafe_code)]
 
 use std::io;
+use std::ops::Range;
 
 use bytemuck::Pod;
 use ndarray::{ArrayViewD, IxDyn, ShapeBuilder};
@@ -11,7 +12,7 @@ use crate::format::digest::Digest;
 use crate::format::dtype::{Dtype, Element};
 use crate::format::lanes::{NewArray, Pull, gather};
 use crate::format::table::Segment;
-use crate::format::writer::{WriteError, Writer};
+use crate::format::writer::{Pieces, WriteError, Writer};
 use crate::format::{ArrayId, ArrayInfo, Order, Role};
 
 /// Arrays that a graph refers to, wherever their bytes are: in a foreign file, in memory or in a model file.
@@ -25,6 +26,11 @@ pub trait ArraySource: Sync {
     fn info(&self, id: ArrayId) -> ArrayInfo;
     /// Fills `buf` from the bytes of array `id`, starting at byte `offset` of the array.
     fn read_at(&self, id: ArrayId, offset: u64, buf: &mut [u8]) -> io::Result<()>;
+    /// Bytes of array `id` where they lie in memory, if they do and may be read now.
+    fn slice(&self, id: ArrayId, bytes: Range<u64>) -> Option<&[u8]> {
+        let _ = (id, bytes);
+        None
+    }
 }
 
 /// Where arrays go when a file is written, in the order in which they shall lie.
@@ -37,6 +43,18 @@ pub(crate) trait ArraySink {
         role: Role,
         data: &mut dyn io::Read,
     ) -> io::Result<ArrayId>;
+
+    /// Stores one array whose bytes are in memory: `piece` gives any of them, or `None` to give up.
+    fn add_slices(
+        &mut self,
+        name: &str,
+        info: &ArrayInfo,
+        role: Role,
+        piece: Pieces<'_, '_>,
+    ) -> io::Result<ArrayId> {
+        let len = info.len_bytes().ok_or(io::ErrorKind::InvalidInput)?;
+        self.add(name, info, role, &mut piece(0..len).ok_or(io::ErrorKind::Interrupted)?)
+    }
 
     /// Stores several arrays whose bytes come by turns, as if they were added one after the other.
     fn add_together(&mut self, arrays: &[NewArray<'_>], pull: &mut Pull<'_>) -> io::Result<Vec<ArrayId>> {
@@ -57,6 +75,16 @@ impl<W: io::Write + io::Seek + Send> ArraySink for Writer<W> {
         data: &mut dyn io::Read,
     ) -> io::Result<ArrayId> {
         self.array(name, info, role, data).map_err(as_io)
+    }
+
+    fn add_slices(
+        &mut self,
+        name: &str,
+        info: &ArrayInfo,
+        role: Role,
+        piece: Pieces<'_, '_>,
+    ) -> io::Result<ArrayId> {
+        self.array_in_memory(name, info, role, piece).map_err(as_io)
     }
 
     fn add_together(&mut self, arrays: &[NewArray<'_>], pull: &mut Pull<'_>) -> io::Result<Vec<ArrayId>> {

@@ -3,6 +3,7 @@
 
 use std::fs::File;
 use std::io::{self, Read};
+use std::ops::Range;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use serde_json::{Map, Value, json};
@@ -11,7 +12,7 @@ use crate::convert::source::Foreign;
 use crate::format::codec::Codec;
 use crate::format::digest::Digest;
 use crate::format::lanes::{NewArray, Pull};
-use crate::format::writer::{Parts, WriteError, Writer};
+use crate::format::writer::{Parts, Pieces, WriteError, Writer};
 use crate::format::{ArrayId, ArrayInfo, OnProgress, Progress, Role};
 use crate::model::array::ArraySink;
 use crate::model::graph::Graph;
@@ -96,6 +97,26 @@ impl ArraySink for Counted<'_, '_> {
     fn add(&mut self, name: &str, info: &ArrayInfo, role: Role, data: &mut dyn Read) -> io::Result<ArrayId> {
         let mut data = CountedRead { data, done: self.done, progress: self.progress };
         let id = self.writer.add(name, info, role, &mut data)?;
+        self.arrays += 1;
+        Ok(id)
+    }
+
+    fn add_slices(
+        &mut self,
+        name: &str,
+        info: &ArrayInfo,
+        role: Role,
+        piece: Pieces<'_, '_>,
+    ) -> io::Result<ArrayId> {
+        let (done, progress) = (self.done, self.progress);
+        let counted = AtomicU64::new(0);
+        let told = |range: Range<u64>| {
+            // Two threads read: what the one that is ahead reads counts.
+            let before = counted.fetch_max(range.end, Ordering::Relaxed);
+            count(done, progress, range.end.saturating_sub(before));
+            piece(range)
+        };
+        let id = self.writer.add_slices(name, info, role, &told)?;
         self.arrays += 1;
         Ok(id)
     }

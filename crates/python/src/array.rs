@@ -3,6 +3,7 @@
 
 use std::ffi::c_int;
 use std::io;
+use std::ops::Range;
 use std::ptr;
 
 use numpy::npyffi::{self, PY_ARRAY_API, npy_intp};
@@ -165,6 +166,21 @@ impl HeldBytes {
             return Err(PyValueError::new_err("a buffer is not contiguous"));
         }
         Ok(HeldBytes { start: array.data() as usize, len: array.len(), _owner: array.clone().unbind() })
+    }
+}
+
+impl HeldBytes {
+    /// The bytes where they are.
+    pub(crate) fn slice(&self, range: Range<u64>) -> Option<&[u8]> {
+        let (start, end) = (usize::try_from(range.start).ok()?, usize::try_from(range.end).ok()?);
+        let len = end.checked_sub(start).filter(|_| end <= self.len)?;
+        if len == 0 {
+            return Some(&[]);
+        }
+        let from = (self.start + start) as *const u8;
+        // SAFETY: as in `read_exact_at`; the range was found to lie in the array. The bytes are only hashed and handed to
+        // the system, so no decision rests on their staying the same.
+        Some(unsafe { std::slice::from_raw_parts(from, len) })
     }
 }
 

@@ -2,6 +2,7 @@
 #![forbid(unsafe_code)]
 
 use std::io;
+use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
@@ -152,5 +153,12 @@ impl ReadAt for Watched {
             return Err(io::ErrorKind::Other.into());
         }
         self.bytes.read_exact_at(offset, buf)
+    }
+
+    fn slice(&self, range: Range<u64>) -> Option<&[u8]> {
+        if self.stop.load(Ordering::Relaxed) {
+            return None;
+        }
+        self.bytes.slice(range)
     }
 }

@@ -115,6 +115,12 @@ impl Staged {
             (None, Some(index)) => format!("{prefix}{}.{index}", self.name),
             (None, None) => format!("{prefix}{}", self.name),
         };
+        if let Some(array) = shared.filter(|array| arrays.slice(*array, 0..0).is_some()) {
+            let added = sink.add_slices(&name, &self.info, self.role, &|bytes| arrays.slice(array, bytes));
+            let id = added.map_err(|source| LowerError::Write { array: name, source })?;
+            stored.ids.insert(array, id);
+            return Ok(id);
+        }
         let mut add = |data: &mut dyn io::Read| sink.add(&name, &self.info, self.role, data);
         let added = match self.data {
             StagedData::Memory(bytes) => add(&mut bytes.as_slice()),
