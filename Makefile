@@ -13,7 +13,7 @@ ONECOPY := target/release/onecopy
 BUILT = $${CARGO_TARGET_DIR:-target}/release/onecopy
 FUZZ_SECONDS ?= 60
 
-.PHONY: help setup binary demo test test-rust test-python check bench fuzz clean
+.PHONY: help setup binary demo test test-rust test-python check estimators bench fuzz clean
 
 help: ## List the recipes
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/  make \1\t\2/' | expand -t 22
@@ -50,6 +50,9 @@ check: ## Formatting, lints, documentation (what the machine checks besides the 
 	$(CARGO) clippy --workspace --all-targets --locked -- -D warnings
 	RUSTDOCFLAGS="-D warnings" $(CARGO) doc --workspace --no-deps --locked --quiet
 	@if command -v cargo-deny >/dev/null; then $(CARGO) deny check; else echo "cargo-deny is not installed: skipped"; fi
+
+estimators: setup ## Write docs/estimators.md: every class of scikit-learn, saved, loaded and compared to the last bit
+	$(PYTHON) tests/python/make_support_table.py
 
 bench: setup ## Measure every promise against the peers in one run; tables and CSV in bench-output
 	$(PYTHON) benches/peers.py bench-output

@@ -145,6 +145,24 @@ def scalar(dtype: Any, data: Any) -> Any:
     return _numpy_scalar(dtype, data)
 
 
+def restore_array(data: Any) -> Any:
+    """A text array of Arrow, as `pyarrow.lib._restore_array` makes it without looking at its offsets."""
+    import pyarrow
+
+    kind, length, _, offset, buffers, children, dictionary = _of(data, tuple)
+    kinds = {pyarrow.string(): (4, pyarrow.StringArray), pyarrow.large_string(): (8, pyarrow.LargeStringArray)}
+    if kind not in kinds or children or dictionary is not None or len(buffers) != 3:
+        raise FormatError("an Arrow array of the file is no text")
+    width, array = kinds[kind]
+    places, text, validity = buffers[1], buffers[2], buffers[0]
+    last = length + offset
+    if length < 0 or offset < 0 or len(places) < (last + 1) * width or (validity and len(validity) * 8 < last):
+        raise FormatError(f"an Arrow array of {length} texts is shorter than it says")
+    made = array.from_buffers(length, places, text, validity, -1, offset)
+    made.validate(full=True)
+    return made
+
+
 def _shape(shape: Any) -> tuple:
     shape = (shape,) if type(shape) is int else _of(shape, tuple, int)
     if len(shape) > 64 or any(length < 0 for length in shape):

@@ -70,7 +70,7 @@ def write(folder, names):
     for number, case in enumerate(all_cases(names)):
         saved = pickle.dumps(case.estimator, 5)
         again = pickle.loads(saved)
-        given = estimators.answers(again, case.fresh) if hasattr(again, "get_params") else {}
+        given = estimators.answers(again, case.fresh) if case.fresh else {}
         case_folder = folder / f"{number:04d}"
         case_folder.mkdir(exist_ok=True)
         (case_folder / "case.pkl").write_bytes(
@@ -128,7 +128,7 @@ def one(path, mode, original, fresh, given, estimators, onecopy):
     """What is wrong with a loaded file, or None."""
     try:
         loaded = onecopy.load(path, mmap_mode=mode)
-        if hasattr(original, "get_params"):
+        if given:
             wrong = estimators.difference(given, estimators.answers(loaded, fresh))
             if wrong:
                 return wrong

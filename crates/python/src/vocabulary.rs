@@ -143,6 +143,13 @@ fn view<'py>(slf: &Bound<'py, MappedVocabulary>, class: &str) -> PyResult<Bound<
 
 #[pymethods]
 impl MappedVocabulary {
+    /// Whether each value is the number of a column: below the number of terms.
+    fn _columns_fit(&self) -> bool {
+        let terms = self.terms();
+        let fits = |value: i64| usize::try_from(value).is_ok_and(|value| value < terms.len());
+        (0..terms.len()).all(|index| terms.value(index).is_some_and(fits))
+    }
+
     fn __len__(&self) -> usize {
         self.terms().len()
     }

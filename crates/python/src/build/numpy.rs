@@ -27,6 +27,7 @@ pub(super) fn special(module: &str, qualname: &str) -> Option<&'static str> {
         ("numpy._core.numeric" | "numpy.core.numeric", "_frombuffer") => FROM_BUFFER,
         ("numpy._core.multiarray" | "numpy.core.multiarray", "_reconstruct") => "reconstruct",
         ("numpy._core.multiarray" | "numpy.core.multiarray", "scalar") => "scalar",
+        ("pyarrow.lib", "_restore_array") => "restore_array",
         _ => return None,
     })
 }
