@@ -24,7 +24,8 @@ pub(crate) fn run<'py>(
     threads: Option<usize>,
 ) -> PyResult<Bound<'py, PyAny>> {
     let rows = Rows::borrow(x)?;
-    let options = RunOptions { threads, ..RunOptions::default() };
+    // What a member gets has been validated by scikit-learn, whose installed version decides about NaN.
+    let options = RunOptions { threads, check_finite: member.is_none() };
     let output = {
         let (file, x) = (source.get(), rows.input());
         py.detach(|| file.run(member, method, x, &options))

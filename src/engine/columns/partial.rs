@@ -32,7 +32,8 @@ impl TreeView<'_> {
             stack.push((0, 1.0));
             while let Some((node, weight)) = stack.pop() {
                 let Some((left, right)) = self.children(node) else {
-                    *out += weight * self.value(node, 0);
+                    // scikit-learn takes element `node` of all values, which is the node's own only if it has but one.
+                    *out += weight * self.value(node / self.width, node % self.width);
                     total += weight;
                     continue;
                 };

@@ -16,6 +16,7 @@ use rustc_hash::FxHashMap;
 use crate::build::Builder;
 use crate::load;
 use crate::source::Source;
+use crate::tree::Stages;
 
 /// One value that has not been built yet.
 #[pyclass(frozen, weakref, module = "onecopy._onecopy")]
@@ -66,6 +67,12 @@ impl Part {
         let built = part.first_locked(slf.py());
         lock.call_method0("release")?;
         built
+    }
+
+    /// The trees of an array of estimators as stages of gradient boosting; `None` if it is none.
+    fn stages(&self, py: Python<'_>) -> PyResult<Option<Stages>> {
+        let source = self.session.get().source.bind(py);
+        Stages::at_node(py, source, &load::decode(py, source.get())?, self.node)
     }
 
     fn __repr__(&self) -> String {

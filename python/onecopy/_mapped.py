@@ -1,0 +1,463 @@
+"""Ensembles of trees whose trees become Python objects when someone looks, and that predict as a whole until then.
+
+A mapped ensemble is an instance of a subclass that shows itself as the class it was saved from. Its big attribute,
+`estimators_` for most, is a `Part` in the instance's `__dict__`; a descriptor puts the real value in its place at the
+first look. What is pickled, copied or fitted is always an ordinary instance with ordinary content.
+"""
+
+import functools
+import sys
+import weakref
+from typing import TYPE_CHECKING, Any
+
+from onecopy._onecopy import MappedTree, Member, Part, Stages, stages
+
+if TYPE_CHECKING:
+    import numpy as np
+
+_FOREST = "sklearn.ensemble._forest"
+_BOOSTING = "sklearn.ensemble._gb"
+_HISTOGRAM = "sklearn.ensemble._hist_gradient_boosting.gradient_boosting"
+
+# The attribute that holds the trees.
+_LAZY = {
+    (_FOREST, "RandomForestClassifier"): "estimators_",
+    (_FOREST, "RandomForestRegressor"): "estimators_",
+    (_FOREST, "ExtraTreesClassifier"): "estimators_",
+    (_FOREST, "ExtraTreesRegressor"): "estimators_",
+    (_FOREST, "RandomTreesEmbedding"): "estimators_",
+    ("sklearn.ensemble._iforest", "IsolationForest"): "estimators_",
+    ("sklearn.ensemble._weight_boosting", "AdaBoostClassifier"): "estimators_",
+    ("sklearn.ensemble._weight_boosting", "AdaBoostRegressor"): "estimators_",
+    ("sklearn.ensemble._bagging", "BaggingClassifier"): "estimators_",
+    ("sklearn.ensemble._bagging", "BaggingRegressor"): "estimators_",
+    (_BOOSTING, "GradientBoostingClassifier"): "estimators_",
+    (_BOOSTING, "GradientBoostingRegressor"): "estimators_",
+    (_HISTOGRAM, "HistGradientBoostingClassifier"): "_predictors",
+    (_HISTOGRAM, "HistGradientBoostingRegressor"): "_predictors",
+}
+
+# Methods after which an instance holds other trees.
+_FITTING = ("fit", "partial_fit", "fit_transform", "fit_predict")
+
+
+def lazy_attribute(module: str, qualname: str, cls: "type | None" = None) -> "str | None":
+    """The attribute of a class that is built when someone looks at it, if it has one.
+
+    Parameters
+    ----------
+    module, qualname : str
+        The name of the class.
+    cls : type, default=None
+        The class: those that derive from a known one have the attribute too.
+
+    Returns
+    -------
+    str or None
+
+    Examples
+    --------
+    >>> lazy_attribute("sklearn.ensemble._forest", "RandomForestClassifier")
+    'estimators_'
+    """
+    if (module, qualname) in _LAZY or cls is None:
+        return _LAZY.get((module, qualname))
+    base = _known_base(cls)
+    return None if base is None else _LAZY[base.__module__, base.__qualname__]
+
+
+def _known_base(cls: type) -> "type | None":
+    return next((base for base in cls.__mro__ if (base.__module__, base.__qualname__) in _LAZY), None)
+
+
+class _Loaded:
+    """What an instance was loaded with."""
+
+    __slots__ = ("first", "items", "member", "stages", "value")
+
+    def __init__(self) -> None:
+        self.first: Any = None
+        self.member: Member | None = None
+        self.stages: Stages | None = None
+        self.value: Any = None
+        self.items: list[tuple[Any, Any]] = []
+
+
+# Beside the instances, not in them: their `__dict__` is what users, `vars` and pickle see.
+_loaded: "weakref.WeakKeyDictionary[Any, _Loaded]" = weakref.WeakKeyDictionary()
+
+
+def _record(instance: Any) -> _Loaded:
+    return _loaded.setdefault(instance, _Loaded())
+
+
+def attach(instance: Any, member: "Member | None") -> None:
+    """Tell a mapped ensemble, whose state is set, which member of the plan computes it.
+
+    Parameters
+    ----------
+    instance : object
+        Of a class made by `mapped_class`.
+    member : Member or None
+        Nothing, if the engine does not cover it.
+    """
+    part = instance.__dict__.get(_lazy_name(type(instance)))
+    if isinstance(part, Part):
+        _record(instance).member = member
+
+
+class _LazyAttribute:
+    """A data descriptor that puts the value of a `Part` in its place."""
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+
+    def __get__(self, instance: Any, owner: "type | None" = None) -> Any:
+        if instance is None:
+            raise AttributeError(self.name)
+        try:
+            value = instance.__dict__[self.name]
+        except KeyError:
+            message = f"{type(instance).__name__!r} object has no attribute {self.name!r}"
+            raise AttributeError(message, name=self.name, obj=instance) from None
+        return _look(instance, self.name, value) if isinstance(value, Part) else value
+
+    def __set__(self, instance: Any, value: Any) -> None:
+        instance.__dict__[self.name] = value
+
+    def __delete__(self, instance: Any) -> None:
+        try:
+            del instance.__dict__[self.name]
+        except KeyError:
+            raise AttributeError(self.name) from None
+
+
+def _look(instance: Any, name: str, part: Part) -> Any:
+    value = part.build()
+    loaded = _record(instance)
+    if loaded.value is None:
+        loaded.items = _snapshot(value)
+        loaded.value = value
+    if instance.__dict__.get(name) is part:
+        instance.__dict__[name] = value
+    return value
+
+
+def _snapshot(value: Any) -> "list[tuple[Any, Any]]":
+    """Each estimator with its tree, to see later whether anything was put in its place."""
+    return [(item, getattr(item, "__dict__", {}).get("tree_")) for item in _flat(value)]
+
+
+def _flat(value: Any) -> "list[Any]":
+    return value if isinstance(value, list) else value.ravel().tolist()
+
+
+def _untouched(instance: Any) -> "_Loaded | None":
+    """What the instance was loaded with, if it still holds that."""
+    loaded = _loaded.get(instance)
+    value = instance.__dict__.get(_lazy_name(type(instance)))
+    if isinstance(value, Part):
+        return loaded or _record(instance)
+    if loaded is None or value is not loaded.value:
+        return None
+    items = _flat(value)
+    same = len(items) == len(loaded.items) and all(
+        item is kept and getattr(item, "__dict__", {}).get("tree_") is tree
+        for item, (kept, tree) in zip(items, loaded.items)
+    )
+    return loaded if same else None
+
+
+def _lazy_name(cls: type) -> str:
+    return cls.__dict__["_onecopy_lazy"]
+
+
+@functools.cache
+def mapped_class(cls: type) -> type:
+    """The subclass of which mapped instances are.
+
+    Parameters
+    ----------
+    cls : type
+        A class that `lazy_attribute` knows.
+
+    Returns
+    -------
+    type
+        It has the name and the `__class__` of `cls`, so that `repr`, `clone` and tools see that.
+    """
+    name = lazy_attribute(cls.__module__, cls.__qualname__, cls)
+    if name is None:
+        raise TypeError(f"{cls.__module__}.{cls.__qualname__} has no part that is built when someone looks")
+    namespace: dict[str, Any] = {
+        "__slots__": (),
+        "__module__": cls.__module__,
+        "__qualname__": cls.__qualname__,
+        "__doc__": cls.__doc__,
+        "__class__": property(lambda self: cls, _set_class),
+        "__getstate__": _getstate,
+        "__reduce_ex__": _reduce_ex,
+        "_onecopy_lazy": name,
+        "_onecopy_class": cls,
+        name: _LazyAttribute(name),
+    }
+    for method in _FITTING:
+        if callable(getattr(cls, method, None)):
+            namespace[method] = _ordinary_first(cls, method)
+    base = _known_base(cls)
+    for method, replacement in _replacements(base).items():
+        # A derived class with a method of its own keeps it.
+        if getattr(cls, method) is getattr(base, method):
+            namespace[method] = functools.wraps(getattr(cls, method))(replacement)
+    return type(cls)(cls.__name__, (cls,), namespace)
+
+
+def _set_class(instance: Any, cls: type) -> None:
+    object.__dict__["__class__"].__set__(instance, cls)
+
+
+def _ordinary_first(cls: type, method: str) -> Any:
+    @functools.wraps(getattr(cls, method))
+    def fitting(self: Any, *args: Any, **kwargs: Any) -> Any:
+        make_ordinary(self)
+        return getattr(self, method)(*args, **kwargs)
+
+    return fitting
+
+
+def make_ordinary(instance: Any) -> None:
+    """Turn a mapped ensemble into an instance of its own class, with everything in it.
+
+    Parameters
+    ----------
+    instance : object
+        Of a class made by `mapped_class`.
+    """
+    cls = type(instance)._onecopy_class
+    getattr(instance, _lazy_name(type(instance)), None)
+    if _known_base(cls).__module__ == _BOOSTING:
+        _make_trees_ordinary(instance.__dict__.get("estimators_"))
+    _loaded.pop(instance, None)
+    _set_class(instance, cls)
+
+
+def _make_trees_ordinary(estimators: Any) -> None:
+    """Boosting goes on from its trees in compiled code, which follows scikit-learn's own trees only."""
+    for estimator in [] if estimators is None else _flat(estimators):
+        tree = estimator.__dict__.get("tree_")
+        if type(tree) is MappedTree:
+            estimator.tree_ = _ordinary_tree(tree)
+
+
+def _ordinary_tree(tree: MappedTree) -> Any:
+    cls, args, state = tree.__reduce__()
+    ordinary = cls(*args)
+    ordinary.__setstate__(state)
+    return ordinary
+
+
+def _ordinary_twin(instance: Any) -> Any:
+    """An instance of the original class with the same attributes, none of them lazy."""
+    getattr(instance, _lazy_name(type(instance)), None)
+    cls = type(instance)._onecopy_class
+    twin = cls.__new__(cls)
+    twin.__dict__.update(instance.__dict__)
+    return twin
+
+
+def _getstate(self: Any) -> Any:
+    return _ordinary_twin(self).__getstate__()
+
+
+def _reduce_ex(self: Any, protocol: Any) -> Any:
+    return _ordinary_twin(self).__reduce_ex__(protocol)
+
+
+def _replacements(cls: type) -> "dict[str, Any]":
+    """Methods that the engine computes for the whole ensemble."""
+    if cls.__module__ == _FOREST:
+        found = {"_validate_X_predict": _validate_x_predict, "apply": _apply}
+        if hasattr(cls, "predict_proba"):
+            found["predict_proba"] = _predict_proba
+        elif hasattr(cls, "predict"):
+            found["predict"] = _predict
+        return found
+    if cls.__module__ == _BOOSTING:
+        return {
+            "_raw_predict_init": _raw_predict_init,
+            "_raw_predict": _raw_predict,
+            "_staged_raw_predict": _staged_raw_predict,
+        }
+    return {}
+
+
+# Forests
+
+
+def _original(self: Any) -> type:
+    return type(self)._onecopy_class
+
+
+class _First:
+    """Stands for `estimators_` where scikit-learn asks the first tree about the input."""
+
+    def __init__(self, first: Any) -> None:
+        self.first = first
+
+    def __getitem__(self, index: Any) -> Any:
+        return self.first
+
+
+def _with_first(self: Any, method: str, x: Any) -> Any:
+    """Call a method of the original class that needs no tree but the first."""
+    cls, part = _original(self), self.__dict__.get("estimators_")
+    if not isinstance(part, Part):
+        return getattr(cls, method)(self, x)
+    loaded = _record(self)
+    if loaded.first is None:
+        loaded.first = part.first()
+    twin = cls.__new__(cls)
+    twin.__dict__.update(self.__dict__)
+    twin.__dict__["estimators_"] = _First(loaded.first)
+    return getattr(cls, method)(twin, x)
+
+
+def _validate_x_predict(self: Any, X: Any) -> Any:
+    return _with_first(self, "_validate_X_predict", X)
+
+
+def _member(self: Any, X: Any) -> "Member | None":
+    """What computes the whole forest; nothing for sparse rows, which go tree by tree."""
+    loaded = None if hasattr(X, "tocsr") else _untouched(self)
+    return None if loaded is None else loaded.member
+
+
+def _threads(self: Any) -> int:
+    from joblib import effective_n_jobs
+
+    return max(1, effective_n_jobs(self.n_jobs))
+
+
+def _predict_proba(self: Any, X: Any) -> Any:
+    member = _member(self, X)
+    if member is None:
+        return _original(self).predict_proba(self, X)
+    _check_is_fitted(self)
+    return member.run("predict_proba", self._validate_X_predict(X), _threads(self))
+
+
+def _predict(self: Any, X: Any) -> Any:
+    member = _member(self, X)
+    if member is None:
+        return _original(self).predict(self, X)
+    _check_is_fitted(self)
+    return member.run("predict", self._validate_X_predict(X), _threads(self))
+
+
+def _apply(self: Any, X: Any) -> Any:
+    member = _member(self, X)
+    if member is None:
+        return _original(self).apply(self, X)
+    import numpy as np
+
+    return np.asfortranarray(member.run("apply", self._validate_X_predict(X), _threads(self)))
+
+
+def _check_is_fitted(self: Any) -> None:
+    from sklearn.utils.validation import check_is_fitted
+
+    check_is_fitted(self)
+
+
+# Gradient boosting
+
+
+def _raw_predict_init(self: Any, X: Any) -> Any:
+    return _with_first(self, "_raw_predict_init", X)
+
+
+def _stages(self: Any) -> "Stages | None":
+    """The trees as they are now, if all are mapped: those that were loaded, or what the user made of them."""
+    value = self.__dict__.get("estimators_")
+    if isinstance(value, Part):
+        loaded = _record(self)
+        if loaded.stages is None:
+            loaded.stages = value.stages()
+        return loaded.stages
+    loaded = _untouched(self)
+    if loaded is not None and loaded.stages is not None:
+        return loaded.stages
+    estimators = self.estimators_
+    if getattr(estimators, "ndim", None) != 2:
+        return None
+    trees = [getattr(estimator, "tree_", None) for estimator in estimators.ravel().tolist()]
+    found = stages(trees, estimators.shape[1])
+    if loaded is not None:
+        loaded.stages = found
+    return found
+
+
+def _add_stages(self: Any, X: Any, raw: Any, first: "int | None" = None) -> Any:
+    """`raw` with the trees of one stage added, or of all."""
+    found = _stages(self)
+    if found is None:
+        return _add_stages_ordinary(self, X, raw, first)
+    end = len(found) if first is None else first + 1
+    raw[...] = found.add(X, self.learning_rate, raw, first or 0, end)
+    return raw
+
+
+def _add_stages_ordinary(self: Any, X: Any, raw: Any, first: "int | None") -> Any:
+    from sklearn.ensemble._gradient_boosting import predict_stage, predict_stages
+
+    _make_trees_ordinary(self.estimators_)
+    if first is None:
+        predict_stages(self.estimators_, X, self.learning_rate, raw)
+    else:
+        predict_stage(self.estimators_, first, X, self.learning_rate, raw)
+    return raw
+
+
+def _raw_predict(self: Any, X: Any) -> Any:
+    _check_is_fitted(self)
+    return _add_stages(self, X, self._raw_predict_init(X))
+
+
+def _staged_raw_predict(self: Any, X: Any, check_input: bool = True) -> Any:
+    import numpy as np
+
+    if check_input:
+        from sklearn.utils.validation import validate_data
+
+        X = validate_data(self, X, dtype=np.float32, order="C", accept_sparse="csr", reset=False)
+    raw = self._raw_predict_init(X)
+    found = _stages(self)
+    count = len(found) if found is not None else self.estimators_.shape[0]
+    for stage in range(count):
+        _add_stages(self, X, raw, stage)
+        yield raw.copy()
+
+
+def decision_path(indices: "np.ndarray", indptr: "np.ndarray", shape: "tuple[int, int]") -> Any:
+    """The matrix that `Tree.decision_path` of the installed scikit-learn gives.
+
+    Parameters
+    ----------
+    indices, indptr : ndarray of int64
+        Of the rows.
+    shape : tuple of int
+        Rows and nodes.
+
+    Returns
+    -------
+    sparse matrix or array
+        Ones where a row goes through a node.
+    """
+    import numpy as np
+    from scipy.sparse import csr_array, csr_matrix
+
+    data = np.ones(shape=len(indices), dtype=np.intp)
+    align = getattr(sys.modules.get("sklearn.utils"), "_align_api_if_sparse", None)
+    if align is None:
+        return csr_matrix((data, indices, indptr), shape=shape)
+    return align(csr_array((data, indices, indptr), shape=shape))
