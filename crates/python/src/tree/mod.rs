@@ -325,6 +325,7 @@ impl MappedTree {
     /// Partial dependence of the response on the ``target_feature`` set.
     #[pyo3(signature = (X, target_features, out))]
     #[expect(non_snake_case, reason = "scikit-learn's name")]
+    #[expect(clippy::needless_pass_by_value, reason = "Python's arguments come by value")]
     fn compute_partial_dependence(
         &self,
         py: Python<'_>,
