@@ -45,6 +45,16 @@ def test_answers_are_the_same_to_the_last_bit(folder, mode):
     assert {case for case, found in seen.items() if found != FORMATS} == set()
 
 
+def test_the_documentation_says_what_happens():
+    import make_support_table
+
+    names = ["KMeans", "RandomForestClassifier", "Ridge", "SVC"]
+    written = make_support_table.DOCUMENT.read_text().splitlines()
+    found = list(make_support_table.lines(make_support_table.results(names)))
+    assert len(found) == len(names)
+    assert [line for line in found if line not in written] == []
+
+
 def test_every_class_of_all_estimators_is_among_them(folder):
     from sklearn.utils import all_estimators
 

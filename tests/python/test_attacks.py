@@ -42,7 +42,8 @@ def test_each_file_is_answered_as_expected(answers):
     unexpected = collections.defaultdict(list)
     for answer in answers:
         expected = EXPECTED.get(answer["file"])
-        if expected and answer["step"] != "convert" and answer["answer"] != expected:
+        allowed = {"FormatError", "accepted"} if expected and expected.endswith("later") else {expected}
+        if expected and answer["step"] != "convert" and answer["answer"] not in allowed:
             unexpected[answer["file"]].append(answer)
     assert unexpected == {}
 
