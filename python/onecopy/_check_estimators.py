@@ -7,6 +7,7 @@ import numpy as np
 
 from onecopy._content import MOST_THREADS, is_array, is_count, need, never_falls, within
 from onecopy._errors import FormatError
+from onecopy._onecopy import histogram_tree_fits
 
 
 def libsvm(model: Any) -> None:
@@ -275,15 +276,10 @@ def histogram_boosting(model: Any) -> None:
     stages = v.get("_predictors")
     if not isinstance(stages, list):
         return
-    for predictor in (predictor for stage in stages for predictor in stage):
-        need(type(predictor).__name__ == "TreePredictor", model, "trees")
-        nodes = predictor.nodes[predictor.nodes["is_leaf"] == 0]
-        need(within(nodes["feature_idx"], 0, features), model, "splits of its features")
-        need(
-            categorical[nodes["feature_idx"][nodes["is_categorical"] != 0]].all(),
-            model,
-            "categories of categorical features only",
-        )
+    for tree in (tree for stage in stages for tree in stage):
+        need(type(tree).__name__ == "TreePredictor", model, "trees")
+        fits = histogram_tree_fits(tree.nodes, len(tree.raw_left_cat_bitsets), categorical)
+        need(fits, model, "splits of its features, by categories only where a feature has them")
 
 
 def histogram_preprocessor(model: Any, transformer: Any, features: int) -> None:
@@ -318,25 +314,11 @@ def histogram_preprocessor(model: Any, transformer: Any, features: int) -> None:
 def predictor(tree: Any) -> None:
     v = vars(tree)
     nodes, bits = v.get("nodes"), v.get("raw_left_cat_bitsets")
-    need(
-        isinstance(nodes, np.ndarray) and nodes.ndim == 1 and len(nodes) and nodes.dtype.names is not None,
-        tree,
-        "nodes",
-    )
-    need(
-        {"is_leaf", "left", "right", "feature_idx", "is_categorical", "bitset_idx"} <= set(nodes.dtype.names),
-        tree,
-        "nodes with children",
-    )
-    at = np.flatnonzero(nodes["is_leaf"] == 0)
-    for side in ("left", "right"):
-        children = nodes[side][at].astype(np.int64)
-        need((children > at).all() and within(children, 0, len(nodes)), tree, "children after their parents")
     need(is_array(bits, "u", None, 8), tree, "bits for 256 categories")
     need(
-        within(nodes["bitset_idx"][nodes["is_categorical"] != 0], 0, len(bits)),
+        isinstance(nodes, np.ndarray) and histogram_tree_fits(nodes, len(bits)),
         tree,
-        "bits for each categorical split",
+        "nodes with children after their parents, and bits for each categorical split",
     )
 
 

@@ -140,7 +140,20 @@ def _look(instance: Any, name: str, part: Part) -> Any:
         loaded.value = value
     if instance.__dict__.get(name) is part:
         instance.__dict__[name] = value
+        try:
+            _check(type(instance)._onecopy_class)(instance)
+        except Exception:
+            instance.__dict__[name] = part
+            raise
     return value
+
+
+@functools.cache
+def _check(cls: type) -> Any:
+    """What looks at an instance with all of its parts, as `load` did without them."""
+    from onecopy._checks import check_of
+
+    return check_of(cls) or (lambda instance: None)
 
 
 def _snapshot(value: Any) -> "list[tuple[Any, Any]]":

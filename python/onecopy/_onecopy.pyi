@@ -17,6 +17,7 @@ __all__ = [
     "check_pickle",
     "load",
     "stages",
+    "histogram_tree_fits",
     "MappedTree",
     "Member",
     "Stages",
@@ -95,6 +96,10 @@ class NativeModel:
     def untrusted_types(self) -> list[str]: ...
 
 @final
+def histogram_tree_fits(
+    nodes: NDArray[Any], bitsets: int, categorical: NDArray[np.uint8] | None = None
+) -> bool: ...
+
 class MappedVocabulary:
     __hash__ = None  # type: ignore[assignment]
     def _columns_fit(self) -> bool: ...

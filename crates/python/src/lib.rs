@@ -7,6 +7,7 @@ mod cli;
 mod dump;
 mod error;
 mod functions;
+mod histogram;
 mod load;
 mod model;
 mod run;
@@ -26,6 +27,7 @@ fn _onecopy(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_function(wrap_pyfunction!(dump::check_pickle, module)?)?;
     module.add_function(wrap_pyfunction!(load::load, module)?)?;
     module.add_function(wrap_pyfunction!(tree::boosting::stages, module)?)?;
+    module.add_function(wrap_pyfunction!(histogram::histogram_tree_fits, module)?)?;
     module.add_class::<tree::MappedTree>()?;
     module.add_class::<tree::Member>()?;
     module.add_class::<tree::Stages>()?;
