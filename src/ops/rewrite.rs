@@ -229,8 +229,8 @@ struct Counted<'a, R> {
     progress: OnProgress<'a>,
 }
 
-impl<R: std::io::Read> std::io::Read for Counted<'_, R> {
-    fn read(&mut self, buf: &mut [u8]) -> std::io::Result<usize> {
+impl<R: io::Read> io::Read for Counted<'_, R> {
+    fn read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
         let n = self.reader.read(buf)?;
         let done_bytes = self.done.fetch_add(n as u64, Ordering::Relaxed) + n as u64;
         (self.progress)(Progress { what: "writing", done_bytes, total_bytes: self.total_bytes });

@@ -486,3 +486,30 @@ def test_another_version_of_scikit_learn_warns(dumped, monkeypatch, table):
         warnings.simplefilter("error")
         with pytest.raises(InconsistentVersionWarning):
             onecopy.load(path)
+
+
+# What `fit` changes in place
+
+CHANGED_IN_PLACE = {
+    "BernoulliNB", "BernoulliRBM", "Birch", "CategoricalNB", "ComplementNB", "ElasticNet", "GaussianNB",
+    "HistGradientBoostingClassifier", "HistGradientBoostingRegressor", "Lasso", "LatentDirichletAllocation",
+    "MLPClassifier", "MLPRegressor", "MiniBatchDictionaryLearning", "MiniBatchKMeans", "MiniBatchNMF",
+    "MultiTaskElasticNet", "MultiTaskLasso", "MultinomialNB",
+}  # fmt: skip
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_partial_fit_and_warm_start_go_on_from_a_read_only_model(dumped):
+    for case in cases(CHANGED_IN_PLACE):
+        path = dumped(case.estimator)
+        content = path.read_bytes()
+        fresh = pickle.loads(pickle.dumps(case.estimator))
+        for estimator in [fresh, loaded := onecopy.load(path)]:
+            rows = case.fresh["X"], case.fresh.get("y")
+            if hasattr(estimator, "partial_fit"):
+                estimator.partial_fit(*rows)
+                estimator.partial_fit(*rows)
+            else:
+                estimator.set_params(warm_start=True, max_iter=estimator.max_iter + 5).fit(*rows)
+        assert difference(answers(fresh, case.fresh), answers(loaded, case.fresh)) is None, case.name
+        assert path.read_bytes() == content

@@ -1,7 +1,6 @@
 //! What the builder needs to know about a class, asked once per class.
 //!
-//! Some attributes are not what pickle would make of them: a whole ensemble is left to be built later, an array that
-//! compiled code writes to is mapped copy-on-write.
+//! An attribute that holds a whole ensemble is not what pickle would make of it: it is left to be built later.
 #![forbid(unsafe_code)]
 
 use std::rc::Rc;
@@ -13,9 +12,6 @@ use rustc_hash::FxHashMap;
 
 use crate::source::Mode;
 use crate::tree::Member;
-
-/// Arrays that compiled code writes to, or insists that it could: module, class, attribute.
-const WRITTEN: &[(&str, &str, &[&str])] = &[];
 
 /// How an instance takes its state.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -38,8 +34,6 @@ pub(super) struct Class<'py> {
     pub(super) check: Option<Bound<'py, PyAny>>,
     /// The attribute that is left as a [`Part`](crate::build::Part).
     pub(super) lazy: Option<Rc<str>>,
-    /// Attributes that are writable whatever the mode.
-    pub(super) written: &'static [&'static str],
 }
 
 /// The classes met so far, by address; the instances keep them alive.
@@ -50,7 +44,6 @@ pub(super) struct Classes<'py> {
     check_of: Bound<'py, PyAny>,
     /// `onecopy._mapped`, unless everything shall be ordinary.
     mapped: Option<Bound<'py, PyModule>>,
-    mode: Mode,
     /// `sklearn.base.BaseEstimator` and the version, once scikit-learn is imported.
     estimator: Option<(Bound<'py, PyAny>, String)>,
 }
@@ -60,11 +53,10 @@ impl<'py> Classes<'py> {
         let module = py.import("onecopy._checks")?;
         let mapped = match mode {
             Mode::Copy => None,
-            Mode::Read | Mode::CopyOnWrite => py.import("onecopy._mapped").ok(),
+            Mode::Read | Mode::CopyOnWrite => Some(py.import("onecopy._mapped")?),
         };
         Ok(Classes {
             mapped,
-            mode,
             known: FxHashMap::default(),
             states: module.getattr("STATES")?.cast_into()?,
             check_of: module.getattr("check_of")?,
@@ -88,8 +80,8 @@ impl<'py> Classes<'py> {
         let check = self.check_of.call1((&class,))?;
         let check = (!check.is_none()).then_some(check);
         let set_state = if check_state.is_some() { SetState::Ask } else { self.set_state(&class)? };
-        let (lazy, written) = (self.lazy(&class)?, self.written(&class)?);
-        let new = Class { set_state, check_state, check, lazy, written };
+        let lazy = self.lazy(&class)?;
+        let new = Class { set_state, check_state, check, lazy };
         self.known.insert(address, (class, new.clone()));
         Ok(new)
     }
@@ -114,15 +106,6 @@ impl<'py> Classes<'py> {
         let name: Option<String> =
             mapped.call_method1("lazy_attribute", (class.module()?, class.qualname()?, class))?.extract()?;
         Ok(name.map(Rc::from))
-    }
-
-    fn written(&self, class: &Bound<'py, PyType>) -> PyResult<&'static [&'static str]> {
-        if self.mode != Mode::Read {
-            return Ok(&[]);
-        }
-        let (module, qualname) = (class.module()?, class.qualname()?);
-        let found = WRITTEN.iter().find(|(known, class, _)| qualname == *class && module == *known);
-        Ok(found.map_or(&[], |(_, _, attributes)| attributes))
     }
 
     /// What is known of the class of `object`, which has been met.

@@ -8,6 +8,7 @@ mod class;
 mod numpy;
 mod object;
 mod part;
+mod written;
 
 pub(crate) use self::part::{Part, Session};
 
@@ -56,6 +57,8 @@ pub(crate) struct Builder<'a, 'py> {
     parts: FxHashMap<NodeId, Bound<'py, Part>>,
     /// Vocabularies that are looked up in the mapping.
     mapped_terms: FxHashSet<NodeId>,
+    /// Arrays that are writable whatever the mode.
+    written: FxHashSet<NodeId>,
     classes: Classes<'py>,
     /// What looks at the content of objects, and the objects.
     checks: Vec<(Bound<'py, PyAny>, Bound<'py, PyAny>)>,
@@ -101,6 +104,10 @@ impl<'a, 'py> Builder<'a, 'py> {
             mapped_terms: match source.get().mode() {
                 Mode::Copy => FxHashSet::default(),
                 Mode::Read | Mode::CopyOnWrite => vocabulary::of_vectorizers(graph),
+            },
+            written: match source.get().mode() {
+                Mode::Read => written::written(graph),
+                Mode::CopyOnWrite | Mode::Copy => FxHashSet::default(),
             },
             classes: Classes::new(py, source.get().mode())?,
             checks: Vec::new(),
@@ -191,7 +198,7 @@ impl<'a, 'py> Builder<'a, 'py> {
             self.keep(id, tree);
             return Ok(());
         }
-        if let Some(value) = self.leaf(node)? {
+        if let Some(value) = self.leaf(id, node)? {
             self.keep(id, value);
             return Ok(());
         }
@@ -254,7 +261,7 @@ impl<'a, 'py> Builder<'a, 'py> {
     }
 
     /// The value of a node without children.
-    fn leaf(&mut self, node: &Node) -> PyResult<Option<Bound<'py, PyAny>>> {
+    fn leaf(&mut self, id: NodeId, node: &Node) -> PyResult<Option<Bound<'py, PyAny>>> {
         let py = self.py;
         Ok(Some(match node {
             Node::None => py.None().into_bound(py),
@@ -268,6 +275,9 @@ impl<'a, 'py> Builder<'a, 'py> {
             Node::Tuple(items) if items.is_empty() => PyTuple::empty(py).into_any(),
             Node::Name { module, qualname } => {
                 trust::resolve(py, module, qualname, self.session.get().trusted())?
+            }
+            Node::Array(part) if self.written.contains(&id) => {
+                self.arrays.array_in(part, Mode::CopyOnWrite)?
             }
             Node::Array(part) => self.arrays.array(part)?,
             Node::Records(records) => self.arrays.records(node, records)?,

@@ -11,17 +11,7 @@ use crate::build::class::SetState;
 use crate::build::numpy;
 use crate::build::{Builder, Frame, Part, Stage, child_of_pairs};
 use crate::error::{self, Kind};
-use crate::source::Mode;
 use crate::tree::{self, Member};
-
-/// What stands in for the value of an attribute.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Replacement {
-    /// Built later.
-    Part,
-    /// Mapped copy-on-write.
-    Written,
-}
 
 /// The key under which scikit-learn keeps its version in the state of an estimator.
 const VERSION: &str = "_sklearn_version";
@@ -98,53 +88,37 @@ impl<'a, 'py> Builder<'a, 'py> {
                 let child = child_of_pairs(pairs, frame.next)?;
                 let (key, value) = *pairs.get(frame.next / 2)?;
                 // In place of a value that is not built now its key, which is.
-                let replaced = child == value && self.replacement(frame.made.as_ref()?, key, value).is_some();
-                Some(if replaced { key } else { child })
+                let later = child == value && self.is_lazy(frame.made.as_ref()?, key, value);
+                Some(if later { key } else { child })
             }
             _ => (frame.next == 0).then_some(state),
         }
     }
 
-    /// What stands in for an attribute's value, if something does.
-    fn replacement(&self, made: &Bound<'py, PyAny>, key: NodeId, value: NodeId) -> Option<Replacement> {
-        let class = self.classes.met(made)?;
-        if class.lazy.is_none() && class.written.is_empty() {
-            return None;
-        }
-        let (name, node) = (self.graph.as_str(key)?, self.graph.node(value));
-        if class.lazy.as_deref() == Some(name) && matches!(node, Node::List(_) | Node::ObjectArray { .. }) {
-            return Some(Replacement::Part);
-        }
-        let written = class.written.contains(&name) && matches!(node, Node::Array(_));
-        written.then_some(Replacement::Written)
+    /// Whether an attribute's value is left to be built later.
+    fn is_lazy(&self, made: &Bound<'py, PyAny>, key: NodeId, value: NodeId) -> bool {
+        let lazy = self.classes.met(made).and_then(|class| class.lazy.as_deref());
+        lazy.is_some()
+            && lazy == self.graph.as_str(key)
+            && matches!(self.graph.node(value), Node::List(_) | Node::ObjectArray { .. })
     }
 
-    /// The value of an attribute.
+    /// The value of an attribute, or the part that will build it.
     fn attribute_value(
         &mut self,
         made: &Bound<'py, PyAny>,
         key: NodeId,
         value: NodeId,
     ) -> PyResult<Bound<'py, PyAny>> {
-        if self.is_built(value) {
+        if self.is_built(value) || !self.is_lazy(made, key, value) {
             return self.value(value);
         }
-        match (self.replacement(made, key, value), self.graph.node(value)) {
-            (Some(Replacement::Part), _) => {
-                if let Some(part) = self.parts.get(&value) {
-                    return Ok(part.clone().into_any());
-                }
-                let part = Bound::new(self.py, Part::new(&self.session, value))?;
-                self.parts.insert(value, part.clone());
-                Ok(part.into_any())
-            }
-            (Some(Replacement::Written), Node::Array(part)) => {
-                let array = self.arrays.array_in(part, Mode::CopyOnWrite)?;
-                self.keep(value, array.clone());
-                Ok(array)
-            }
-            _ => self.value(value),
+        if let Some(part) = self.parts.get(&value) {
+            return Ok(part.clone().into_any());
         }
+        let part = Bound::new(self.py, Part::new(&self.session, value))?;
+        self.parts.insert(value, part.clone());
+        Ok(part.into_any())
     }
 
     fn fills_dict(&self, frame: &Frame<'py>) -> bool {
