@@ -10,12 +10,13 @@ use numpy::npyffi::{self, PY_ARRAY_API, npy_intp};
 use numpy::{PyArray1, PyArrayDescr, PyArrayDescrMethods, PyArrayMethods, PyUntypedArrayMethods};
 use onecopy::{ArrayId, Dtype, Order, ReadAt};
 use pyo3::exceptions::PyValueError;
+use pyo3::ffi::PyTypeObject;
 use pyo3::prelude::*;
 use pyo3::sync::PyOnceLock;
 use pyo3::types::{PyDict, PyList, PyType};
 
 use crate::error::{self, Kind};
-use crate::source::{Mode, Source};
+use crate::source::Source;
 
 /// Most dimensions of a NumPy array.
 const MAX_DIMENSIONS: usize = 64;
@@ -85,13 +86,14 @@ pub(crate) fn view<'py>(
     if order == Order::F {
         flags |= npyffi::NPY_ARRAY_F_CONTIGUOUS;
     }
+    let kind = array_type(py);
     // SAFETY: the API table is NumPy's own. `dims` has `shape.len()` entries, at most NumPy's limit; without strides NumPy
     // computes those of the order in `flags`, which span exactly the bytes checked above. They belong to a mapping
     // that `source` owns and never gives up, and `source` becomes the base of the array. Reference to `descr` is handed over.
     let array = unsafe {
         PY_ARRAY_API.PyArray_NewFromDescr(
             py,
-            npyffi::get_type_object(py, npyffi::NpyTypes::PyArray_Type),
+            kind,
             descr.into_dtype_ptr(),
             dims.len() as c_int,
             dims.as_mut_ptr(),
@@ -126,12 +128,13 @@ pub(crate) fn owned<'py>(
         return Err(PyValueError::new_err("the bytes do not fill the array"));
     }
     let mut dims: Vec<npy_intp> = shape.iter().map(|len| *len as npy_intp).collect();
+    let kind = array_type(py);
     // SAFETY: the API table is NumPy's own. `dims` has `shape.len()` entries, at most NumPy's limit; without data NumPy
     // allocates. The reference to `descr` is handed over.
     let array = unsafe {
         PY_ARRAY_API.PyArray_NewFromDescr(
             py,
-            npyffi::get_type_object(py, npyffi::NpyTypes::PyArray_Type),
+            kind,
             descr.into_dtype_ptr(),
             dims.len() as c_int,
             dims.as_mut_ptr(),
@@ -204,9 +207,10 @@ impl ReadAt for HeldBytes {
     }
 }
 
-/// Whether arrays of `source` can be written to.
-pub(crate) fn is_writable(source: &Source) -> bool {
-    source.mode() == Mode::CopyOnWrite
+/// `numpy.ndarray`
+fn array_type(py: Python<'_>) -> *mut PyTypeObject {
+    // SAFETY: the attached interpreter has NumPy's table of types, which is never changed.
+    unsafe { npyffi::get_type_object(py, npyffi::NpyTypes::PyArray_Type) }
 }
 
 fn refused(py: Python<'_>, file: &Source, error: &(dyn std::error::Error + 'static)) -> PyErr {

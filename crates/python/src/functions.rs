@@ -52,7 +52,6 @@ pub(crate) fn verify(py: Python<'_>, path: PathBuf, progress: Option<Bound<'_, P
 
 /// What is in a file, as JSON.
 #[pyfunction]
-#[expect(clippy::needless_pass_by_value, reason = "Python's arguments come by value")]
 pub(crate) fn inspect(py: Python<'_>, path: PathBuf) -> PyResult<String> {
     let source = Source::open(py, &path, Mode::Read)?;
     let inspection = py.detach(|| source.model().inspect());

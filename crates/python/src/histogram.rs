@@ -11,7 +11,6 @@ use pyo3::types::PyMappingProxy;
 /// whether splits are of these features, and categorical ones of features with categories.
 #[pyfunction]
 #[pyo3(signature = (nodes, bitsets, categorical=None))]
-#[expect(clippy::needless_pass_by_value, reason = "Python's arguments come by value")]
 pub(crate) fn histogram_tree_fits(
     nodes: &Bound<'_, PyAny>,
     bitsets: u64,

@@ -1,5 +1,6 @@
 //! `onecopy._onecopy`: the library as Python sees it. Translates; decides nothing.
 #![deny(unsafe_code)]
+#![allow(clippy::needless_pass_by_value, reason = "Python's arguments come by value")]
 
 mod array;
 mod build;

@@ -13,7 +13,6 @@ use crate::trust;
 
 /// The object of a model file and the digest of that; nothing is imported before every name in the file has been found trusted.
 #[pyfunction]
-#[expect(clippy::needless_pass_by_value, reason = "Python's arguments come by value")]
 pub(crate) fn load<'py>(
     py: Python<'py>,
     path: PathBuf,

@@ -23,7 +23,6 @@ pub(crate) struct Stages {
 
 /// The stages of mapped trees in order, all of one file; `None` if they are not.
 #[pyfunction]
-#[expect(clippy::needless_pass_by_value, reason = "Python's arguments come by value")]
 pub(crate) fn stages(trees: Vec<Bound<'_, PyAny>>, per_stage: usize) -> PyResult<Option<Stages>> {
     let mut found: Vec<Arc<StoredTree>> = Vec::with_capacity(trees.len());
     let mut source: Option<Py<Source>> = None;
@@ -69,7 +68,6 @@ impl Stages {
     /// `start` with `scale * value` of the stages from `first` to `end` added: a new array.
     #[pyo3(signature = (x, scale, start, first, end, threads = None))]
     #[expect(clippy::too_many_arguments, reason = "one call per prediction")]
-    #[expect(clippy::needless_pass_by_value, reason = "Python's arguments come by value")]
     fn add<'py>(
         &self,
         py: Python<'py>,

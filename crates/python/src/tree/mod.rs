@@ -325,7 +325,6 @@ impl MappedTree {
     /// Partial dependence of the response on the ``target_feature`` set.
     #[pyo3(signature = (X, target_features, out))]
     #[expect(non_snake_case, reason = "scikit-learn's name")]
-    #[expect(clippy::needless_pass_by_value, reason = "Python's arguments come by value")]
     fn compute_partial_dependence(
         &self,
         py: Python<'_>,
@@ -371,7 +370,6 @@ fn floats(values: &[f64]) -> Vec<u8> {
     values.iter().flat_map(|value| value.to_le_bytes()).collect()
 }
 
-#[expect(clippy::needless_pass_by_value, reason = "for map_err")]
 fn refused(error: TreeInputError) -> PyErr {
     PyValueError::new_err(error.to_string())
 }

@@ -127,7 +127,7 @@ impl<'g> Audit<'g> {
     fn array_class(&mut self, id: NodeId) {
         match self.graph.node(id) {
             Node::Name { .. } => {
-                self.check(id, |how| *how == How::Class, || "the class of an array".to_owned())
+                self.check(id, |how| *how == How::Class, || "the class of an array".to_owned());
             }
             _ => self.refuse_computed(),
         }

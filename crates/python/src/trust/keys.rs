@@ -44,7 +44,7 @@ pub(super) fn check_keys(graph: &Graph) -> Result<(), String> {
         match node {
             Node::Dict(pairs) => pairs.iter().try_for_each(|(key, _)| weights.check(*key))?,
             Node::Set(items) | Node::FrozenSet(items) => {
-                items.iter().try_for_each(|item| weights.check(*item))?
+                items.iter().try_for_each(|item| weights.check(*item))?;
             }
             Node::Object(object) => object.pairs.iter().try_for_each(|(key, _)| weights.check(*key))?,
             _ => {}

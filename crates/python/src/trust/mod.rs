@@ -76,13 +76,15 @@ pub(crate) fn resolve<'py>(
     Ok(found)
 }
 
+/// Module, name, and a use as the list spells it.
+type NamedUse = (String, String, String);
+/// A name that is refused, and how it is used.
+type Refused = (String, String);
+
 /// For the tests: the uses of the list that a file makes, and what is refused of it with how it is used.
 #[pyfunction]
 #[pyo3(name = "_evidence")]
-pub(crate) fn evidence(
-    py: Python<'_>,
-    path: std::path::PathBuf,
-) -> PyResult<(Vec<(String, String, String)>, Vec<(String, String)>)> {
+pub(crate) fn evidence(py: Python<'_>, path: std::path::PathBuf) -> PyResult<(Vec<NamedUse>, Vec<Refused>)> {
     let source = Source::open(py, &path, Mode::Read)?;
     let graph =
         source.model().graph().map_err(|error| error::translate(py, Kind::Format, Some(&path), &error))?;
