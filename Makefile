@@ -13,12 +13,12 @@ ONECOPY := target/release/onecopy
 BUILT = $${CARGO_TARGET_DIR:-target}/release/onecopy
 FUZZ_SECONDS ?= 60
 
-.PHONY: help setup binary demo test test-rust test-python check estimators bench fuzz clean
+.PHONY: help setup binary module demo test test-rust test-python check estimators bench fuzz clean
 
 help: ## List the recipes
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/  make \1\t\2/' | expand -t 22
 
-setup: $(INSTALLED) binary ## Install the pinned Python packages into .venv and build target/release/onecopy
+setup: $(INSTALLED) binary module ## Install the pinned Python packages and onecopy itself into .venv, build target/release/onecopy
 
 $(INSTALLED): requirements.txt
 	@test -n "$(SYSTEM_PYTHON)" || { echo "error: no python3.11 and no python3 found; install Python 3.11" >&2; exit 1; }
@@ -31,16 +31,20 @@ binary:
 	@if [ "$(BUILT)" != "$(ONECOPY)" ] && ! [ "$(BUILT)" -ef "$(ONECOPY)" ]; then \
 	  mkdir -p target/release && cp "$(BUILT)" $(ONECOPY).new && mv $(ONECOPY).new $(ONECOPY); fi
 
+# Installed in place: Python files are used from python/onecopy, and the built module lies beside them.
+module: $(INSTALLED) binary
+	VIRTUAL_ENV="$(CURDIR)/$(VENV)" $(VENV)/bin/maturin develop --release --locked --quiet
+
 demo: setup ## Train, convert and share a real forest; compare with pickle and joblib (about a minute)
 	$(PYTHON) demo/train.py demo-output
 	$(PYTHON) demo/compare.py demo-output
 
-test: setup ## Run all tests: Rust, then the command against scikit-learn
+test: setup ## Run all tests: Rust, then the command and the Python package against scikit-learn
 	$(MAKE) --no-print-directory test-rust
 	$(MAKE) --no-print-directory test-python
 
 test-rust:
-	$(CARGO) test --workspace --locked
+	$(CARGO) test --locked
 
 test-python: setup
 	$(PYTHON) -m pytest -q tests/python
@@ -56,6 +60,8 @@ estimators: setup ## Write docs/estimators.md: every class of scikit-learn, save
 
 bench: setup ## Measure every promise against the peers in one run; tables and CSV in bench-output
 	$(PYTHON) benches/peers.py bench-output
+	$(PYTHON) benches/python_peers.py bench-output
+	$(PYTHON) benches/python_dump.py
 
 fuzz: binary ## Fuzz every parser for FUZZ_SECONDS each, from real models on (needs a nightly toolchain and cargo-fuzz)
 	@$(CARGO) +nightly fuzz --version >/dev/null 2>&1 || { echo "error: fuzzing needs \`rustup toolchain install nightly\` and \`cargo install cargo-fuzz\`" >&2; exit 1; }

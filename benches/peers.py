@@ -148,7 +148,7 @@ def measure_memory(folder, table):
     hot = shown["predict"]["len_bytes"]
     ours = run("onecopy", model, rows, "predict_proba", expected, WORKERS)
     peer = run("mmap", folder / "large.joblib", rows, "predict_proba", expected, WORKERS)
-    floor, peer_floor = empty("onecopy", rows, WORKERS), empty("mmap", rows, WORKERS)
+    floor, peer_floor = empty("onecopy", rows, WORKERS).pss, empty("mmap", rows, WORKERS).pss
     note = f"{(ours.pss - floor) / 1e6:.1f} MB above empty workers; prediction reads {hot / 1e6:.1f} MB"
     table.add(f"memory of {WORKERS} workers", ours.pss / 1e6, (1.1 * hot + WORKERS * 4e6) / 1e6, "MB", note=note)
     table.add("private dirty memory of the worst worker", ours.private_dirty / 1e6, 5, "MB")
@@ -187,14 +187,14 @@ def measure_rows(folder, table):
     table.add("answers with other bits than scikit-learn's", wrong, 0, note="3 forests, predict and predict_proba, 2,000 rows")
 
 
-def facts():
+def facts(command="make bench"):
     cpu = next((line.split(":")[1].strip() for line in open("/proc/cpuinfo") if line.startswith("model name")), "?")
     version = subprocess.run([ONECOPY, "--version"], capture_output=True, text=True).stdout.strip()
     return [
         datetime.date.today().isoformat(),
         f"{cpu}, {os.cpu_count()} cpus, load {os.getloadavg()[0]:.1f}, Linux {platform.release()}",
         f"{version}, joblib {joblib.__version__}, scikit-learn {sklearn.__version__}, numpy {np.__version__}",
-        "make bench",
+        command,
     ]
 
 

@@ -40,7 +40,7 @@ def panel_svg(panel, left, highlight):
     height = len(panel.bars) * ROW
     yield f'<line x1="{left}" y1="{TOP - 6}" x2="{left}" y2="{TOP + height}" stroke="{LINE}" stroke-width="1.5"/>'
     for row, bar in enumerate(panel.bars):
-        strong = bar.label == highlight
+        strong = bar.label in highlight
         width = max(1.5, room * bar.value / longest)
         y = TOP + row * ROW + (ROW - BAR) / 2
         yield f'<rect x="{left}" y="{y}" width="{width:.1f}" height="{BAR}" rx="2" fill="{STRONG if strong else PLAIN}"/>'
@@ -61,7 +61,7 @@ def draw(path, title, panels, highlight):
         text(24, 60, "Shorter is better. Memory is PSS above that of 4 processes without a model.", 13, SOFT),
     ]
     for row, bar in enumerate(bars):
-        strong = bar.label == highlight
+        strong = bar.label in highlight
         y = TOP + row * ROW + ROW / 2 + 4.5
         parts.append(text(LEFT - 14, y, bar.label, 13, STRONG if strong else INK, "600" if strong else "normal", "end"))
     for index, panel in enumerate(panels):

@@ -1,4 +1,4 @@
-"""Compares four ways of giving one forest to four fresh processes.
+"""Compares ways of giving one forest to four fresh processes.
 
     python demo/compare.py demo-output
 
@@ -20,8 +20,11 @@ CONTENDERS = [
     ("pickle 5", "pickle", "pkl"),
     ("joblib", "joblib", "joblib"),
     ('joblib mmap_mode="r"', "mmap", "joblib"),
-    ("onecopy", "onecopy", "onecopy"),
+    ("onecopy.load", "load", "onecopy"),
+    ("onecopy.open", "open", "onecopy"),
+    ("onecopy command", "onecopy", "onecopy"),
 ]
+OURS = {label for label, _, ending in CONTENDERS if ending == "onecopy"}
 
 
 def convert(folder, name):
@@ -42,7 +45,7 @@ def labels_identical(folder, name):
 
 def measure(folder, name):
     rows, expected = folder / f"{name}.x.npy", folder / f"{name}.predict_proba.npy"
-    floors = {"python": empty("joblib", rows), "onecopy": empty("onecopy", rows)}
+    floors = {"python": empty("joblib", rows).pss, "onecopy": empty("onecopy", rows).pss}
     for label, kind, ending in CONTENDERS:
         model = folder / f"{name}.{ending}"
         result = run(kind, model, rows, "predict_proba", expected)
@@ -89,7 +92,7 @@ def draw_chart(path, results):
         Panel("File on disk", [Bar(label, size, megabytes(size)) for label, size, _, _ in results]),
     ]
     trees = megabytes(dict((label, size) for label, size, _, _ in results)["joblib"])
-    draw(path, f"One random forest ({trees} as joblib), four fresh processes", panels, highlight="onecopy")
+    draw(path, f"One random forest ({trees} as joblib), four fresh processes", panels, highlight=OURS)
 
 
 def main():

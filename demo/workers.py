@@ -20,6 +20,7 @@ class Result:
 
     open_s: float
     first_prediction_s: float
+    all_predictions_s: float
     pss: int  # bytes, all workers
     private_dirty: int  # bytes, the worst worker
     identical: bool
@@ -72,6 +73,7 @@ def run(contender, model, rows, method, expected, count=4):
         return Result(
             open_s=max(report.get("open_s", 0.0) for report in reports),
             first_prediction_s=max(report.get("first_prediction_s", 0.0) for report in reports),
+            all_predictions_s=max(report.get("all_predictions_s", 0.0) for report in reports),
             pss=pss,
             private_dirty=dirty,
             identical=all(out.exists() and same_bits(out, expected) for out in outs),
@@ -84,6 +86,6 @@ def same_bits(path, expected):
 
 
 def empty(contender, rows, count=4):
-    """The memory of `count` workers that hold no model: what `run` is compared with."""
+    """`count` workers that hold no model: what `run` is compared with."""
     kind = "onecopy-idle" if contender == "onecopy" else "empty"
-    return run(kind, "", rows, "", "", count).pss
+    return run(kind, "", rows, "", "", count)

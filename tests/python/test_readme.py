@@ -1,4 +1,4 @@
-"""Runs the shell commands of the README, in order, on a real forest."""
+"""Runs the programs of the README, in order, on a real forest."""
 
 import re
 import shlex
@@ -29,3 +29,14 @@ def test_the_commands_of_the_readme_work(onecopy):
     assert np.load(onecopy.folder / "proba.npy").tobytes() == model.predict_proba(x).tobytes()
     assert result("pooled.npy") == result("labels.npy")
     assert result("again.onecopy") == result("forest.onecopy")
+
+
+def test_the_python_of_the_readme_works(tmp_path, monkeypatch):
+    x, y = load_digits(return_X_y=True)
+    model = RandomForestClassifier(20, random_state=0).fit(x, y)
+    block = re.search(r"run by tests/python/test_readme.py -->\s*```python\n(.*?)```", README.read_text(), re.DOTALL)
+    monkeypatch.chdir(tmp_path)
+    names = {"model": model, "X": x}
+    exec(block[1], names)
+    assert names["model"] is not model and isinstance(names["model"], RandomForestClassifier)
+    assert np.array_equal(names["native"].predict(x), model.predict(x))
