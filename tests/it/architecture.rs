@@ -46,9 +46,10 @@ fn paths_named_in_the_documents_exist() {
     {
         let text = fs::read_to_string(root().join(document)).unwrap();
         for quoted in text.split('`').skip(1).step_by(2) {
-            let is_path = ["src/", "crates/", "tests/", "docs/", "examples/", "benches/", "fuzz/", "demo/"]
-                .iter()
-                .any(|folder| quoted.starts_with(folder));
+            let is_path =
+                ["src/", "crates/", "tests/", "docs/", "examples/", "benches/", "fuzz/", "demo/", "python/"]
+                    .iter()
+                    .any(|folder| quoted.starts_with(folder));
             if is_path && !quoted.contains([' ', '*', '<', '{']) {
                 assert!(root().join(quoted).exists(), "{document} names {quoted}, which does not exist");
             }

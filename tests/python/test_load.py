@@ -2,9 +2,11 @@
 
 import os
 import pickle
+import signal
 import subprocess
 import sys
 import textwrap
+import threading
 import warnings
 from collections import OrderedDict, defaultdict
 
@@ -352,6 +354,23 @@ def test_a_forked_process_predicts_the_same(again, table):
             same = (loaded.predict_proba(table[0]) == expected).all() and len(loaded.estimators_) == 10
             os._exit(0 if same else 1)
         assert os.waitpid(child, 0)[1] == 0
+
+
+def test_a_child_that_is_forked_while_a_thread_builds_the_trees_builds_its_own(dumped, table):
+    path = dumped(RandomForestClassifier(300, random_state=0).fit(*table))
+    inherited = 0
+    for attempt in range(10):
+        loaded = onecopy.load(path)
+        thread = threading.Thread(target=lambda forest: forest.estimators_, args=(loaded,))
+        thread.start()
+        child = os.fork()
+        if child == 0:
+            signal.alarm(30)
+            os._exit(0 if len(loaded.estimators_) == 300 else 1)
+        inherited += thread.is_alive()
+        assert os.waitpid(child, 0)[1] == 0
+        thread.join()
+    assert inherited, "no fork met a thread that was building"
 
 
 @pytest.mark.parametrize("mode", MODES)

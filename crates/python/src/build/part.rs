@@ -4,6 +4,7 @@
 //! example, is kept by the session of its file, so that it is the same object on both sides.
 #![forbid(unsafe_code)]
 
+use std::process;
 use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
 
 use onecopy::{Graph, Node, NodeId};
@@ -32,8 +33,21 @@ pub(crate) struct Session {
     source: Py<Source>,
     trusted: Vec<String>,
     shared: Mutex<Shared>,
-    /// A `threading.RLock`: parts are built one after the other, as they share objects.
+    lock: Mutex<BuildLock>,
+}
+
+/// A `threading.RLock`, since parts share objects and are built one after the other.
+struct BuildLock {
+    /// The process that made it: a child may have inherited it locked by a thread that it does not have.
+    pid: u32,
     lock: Py<PyAny>,
+}
+
+impl BuildLock {
+    fn new(py: Python<'_>) -> PyResult<Self> {
+        let lock = py.import("threading")?.getattr("RLock")?.call0()?;
+        Ok(BuildLock { pid: process::id(), lock: lock.unbind() })
+    }
 }
 
 #[derive(Default)]
@@ -52,7 +66,7 @@ impl Part {
         if let Some(value) = part.value.get() {
             return Ok(value.bind(slf.py()).clone());
         }
-        let lock = part.session.get().lock.bind(slf.py());
+        let lock = part.session.get().build_lock(slf.py())?;
         lock.call_method0("acquire")?;
         let built = part.build_locked(slf.py());
         lock.call_method0("release")?;
@@ -62,7 +76,7 @@ impl Part {
     /// The first item of the list or array that the part is; the same object that `build` will put there.
     fn first<'py>(slf: &Bound<'py, Self>) -> PyResult<Bound<'py, PyAny>> {
         let part = slf.get();
-        let lock = part.session.get().lock.bind(slf.py());
+        let lock = part.session.get().build_lock(slf.py())?;
         lock.call_method0("acquire")?;
         let built = part.first_locked(slf.py());
         lock.call_method0("release")?;
@@ -137,9 +151,21 @@ impl Session {
 
 impl Session {
     pub(crate) fn new(source: &Bound<'_, Source>, trusted: Vec<String>) -> PyResult<Self> {
-        let lock = source.py().import("threading")?.getattr("RLock")?.call0()?;
-        let shared = Mutex::default();
-        Ok(Session { source: source.clone().unbind(), trusted, shared, lock: lock.unbind() })
+        let lock = Mutex::new(BuildLock::new(source.py())?);
+        Ok(Session { source: source.clone().unbind(), trusted, shared: Mutex::default(), lock })
+    }
+
+    /// The lock of this process.
+    fn build_lock<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
+        let held = || self.lock.lock().unwrap_or_else(PoisonError::into_inner);
+        let pid = process::id();
+        let inherited = held().pid != pid;
+        if inherited {
+            // Made before the mutex is taken: Python may let another thread run meanwhile.
+            let new = BuildLock::new(py)?;
+            *held() = new;
+        }
+        Ok(held().lock.bind(py).clone())
     }
 
     pub(crate) fn trusted(&self) -> &[String] {
