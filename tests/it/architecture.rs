@@ -40,6 +40,16 @@ fn every_module_forbids_unsafe_unless_safety_md_lists_it() {
 }
 
 #[test]
+fn the_python_module_holds_unsafe_in_one_file() {
+    let folder = root().join("crates/python/src");
+    for path in files(&folder) {
+        let name = path.strip_prefix(&folder).unwrap().to_string_lossy().into_owned();
+        let forbids = fs::read_to_string(&path).unwrap().contains("#![forbid(unsafe_code)]");
+        assert_eq!(!matches!(name.as_str(), "lib.rs" | "array.rs"), forbids, "crates/python/src/{name}");
+    }
+}
+
+#[test]
 fn paths_named_in_the_documents_exist() {
     for document in
         ["README.md", "ARCHITECTURE.md", "SAFETY.md", "CONTRIBUTING.md", "SECURITY.md", "docs/format.md"]
@@ -87,7 +97,11 @@ fn relative(path: &Path) -> String {
 }
 
 fn sources() -> Vec<PathBuf> {
-    let mut folders = vec![root().join("src")];
+    files(&root().join("src"))
+}
+
+fn files(folder: &Path) -> Vec<PathBuf> {
+    let mut folders = vec![folder.to_owned()];
     let mut files = Vec::new();
     while let Some(folder) = folders.pop() {
         for entry in fs::read_dir(folder).unwrap() {
