@@ -7,8 +7,8 @@ use std::io::Cursor;
 use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
 use ndarray::Array2;
 use onecopy::{
-    AlignedBytes, ArrayId, ArrayInfo, Codec, Dtype, Method, Model, Op, Order, Parts, Plan, Role, RunOptions,
-    TreeLayout, Trees, Writer,
+    AlignedBytes, ArrayId, ArrayInfo, Codec, Dtype, Encoding, Float, Forest, Head, Method, Model, Op, Order,
+    Parts, Plan, Role, RunOptions, TreeLayout, Trees, Writer,
 };
 
 const FEATURES: u32 = 32;
@@ -85,6 +85,8 @@ fn forest(n_trees: u32, depth: u32) -> Model<AlignedBytes> {
     let mut file = new_file();
     let n_nodes = nodes.len() as u64;
     let layout = TreeLayout::Compact {
+        encoding: Encoding::Keys,
+        categories: None,
         nodes: file.array("nodes", Dtype::U64, &[n_nodes], bytemuck::cast_slice(&nodes)),
         wide: false,
         roots: file.array("roots", Dtype::U64, &[roots.len() as u64], bytemuck::cast_slice(&roots)),
@@ -95,12 +97,11 @@ fn forest(n_trees: u32, depth: u32) -> Model<AlignedBytes> {
     file.finish(Op::Trees(Trees {
         estimator: "RandomForestRegressor".to_owned(),
         n_features: FEATURES,
+        input: Float::F32,
         n_trees,
-        n_outputs: 1,
-        max_classes: 1,
-        classes: vec![],
         nan_allowed: true,
-        average: true,
+        infinity_allowed: false,
+        head: Head::Forest(Forest { n_outputs: 1, max_classes: 1, classes: vec![], average: true }),
         layout,
     }))
 }

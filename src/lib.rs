@@ -34,7 +34,10 @@ pub use model::graph::{
 };
 pub use model::lower::LowerError;
 pub use model::pack::PackError;
-pub use model::plan::{Link, Member, Op, Plan, PlanError, TreeLayout, Trees};
+pub use model::plan::{
+    Boosted, BoostedKind, BoostedLink, Categories, CategoryRule, Encoding, Float, Forest, Head, Link, Member,
+    Op, Plan, PlanError, TreeLayout, Trees,
+};
 pub use model::terms::{TermsPlace, TermsRef};
 pub use model::trees::{
     ArrayBytes, Column, ColumnData, Columns, Floats, Ints, StoredTree, TreeError, TreeView,

@@ -79,10 +79,12 @@ pub enum Method {
     Apply,
     /// Columns for a next step.
     Transform,
+    /// What the trees of an ensemble add up to, before links and labels: for members of a plan.
+    RawScores,
 }
 
 impl Method {
-    /// All methods.
+    /// All methods of estimators.
     pub const ALL: [Method; 6] = [
         Method::Predict,
         Method::PredictProba,
@@ -101,12 +103,13 @@ impl Method {
             Method::DecisionFunction => "decision_function",
             Method::Apply => "apply",
             Method::Transform => "transform",
+            Method::RawScores => "raw_scores",
         }
     }
 
     /// The method of that name.
     pub fn from_name(name: &str) -> Option<Self> {
-        Self::ALL.into_iter().find(|method| method.name() == name)
+        Self::ALL.into_iter().chain([Method::RawScores]).find(|method| method.name() == name)
     }
 }
 

@@ -73,7 +73,8 @@ impl Run<'_> {
         intercept: ArrayId,
         x: Input<'_>,
     ) -> Result<Vec<f64>, PredictError> {
-        Accepts { estimator, n_features, nan: false, as_f32: false }.check(&x, self.options)?;
+        Accepts { estimator, n_features, nan: false, infinity: false, as_f32: false }
+            .check(&x, self.options)?;
         let (coef, intercept) = (self.values("coef", coef)?, self.values("intercept", intercept)?);
         let threads = pool::threads(self.options.threads);
         Ok(match x {
@@ -133,11 +134,11 @@ fn probabilities(decisions: Vec<f64>, k: usize, link: Link) -> Vec<f64> {
     }
 }
 
-fn logistic(d: f64) -> f64 {
+pub(super) fn logistic(d: f64) -> f64 {
     1.0 / (1.0 + (-d).exp())
 }
 
-fn softmax(mut rows: Vec<f64>, k: usize) -> Vec<f64> {
+pub(super) fn softmax(mut rows: Vec<f64>, k: usize) -> Vec<f64> {
     for row in rows.chunks_exact_mut(k) {
         let max = row.iter().copied().fold(f64::NEG_INFINITY, f64::max);
         row.iter_mut().for_each(|d| *d = (*d - max).exp());

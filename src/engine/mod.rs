@@ -135,7 +135,7 @@ pub(crate) fn methods(plan: &Plan) -> Vec<Method> {
 }
 
 fn has(ops: &[Op], op: &Op, method: Method) -> bool {
-    use Method::{Apply, DecisionFunction, Predict, PredictLogProba, PredictProba, Transform};
+    use Method::{Apply, DecisionFunction, Predict, PredictLogProba, PredictProba, RawScores, Transform};
     match op {
         Op::StandardScaler { .. } | Op::MinMaxScaler { .. } => method == Transform,
         Op::LinearRegressor { .. } => method == Predict,
@@ -143,9 +143,10 @@ fn has(ops: &[Op], op: &Op, method: Method) -> bool {
             matches!(method, Predict | PredictProba | PredictLogProba | DecisionFunction)
         }
         Op::Trees(trees) => match method {
-            Predict | Apply => true,
-            PredictProba | PredictLogProba => !trees.classes.is_empty(),
-            DecisionFunction | Transform => false,
+            Predict | Apply | RawScores => true,
+            PredictProba | PredictLogProba => !trees.classes().is_empty(),
+            DecisionFunction => trees.decides(),
+            Transform => false,
         },
         // scikit-learn's Pipeline does not hand `apply` on.
         Op::Pipeline { steps } => {

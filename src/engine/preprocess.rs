@@ -81,7 +81,8 @@ impl Run<'_> {
         let estimator = op.estimator();
         match *op {
             Op::StandardScaler { n_features, mean, scale } => {
-                Accepts { estimator, n_features, nan: true, as_f32: false }.check(&x, self.options)?;
+                Accepts { estimator, n_features, nan: true, infinity: false, as_f32: false }
+                    .check(&x, self.options)?;
                 let mean = mean.map(|id| self.values("mean", id)).transpose()?;
                 let scale = scale.map(|id| self.values("scale", id)).transpose()?;
                 Ok(match x {
@@ -90,7 +91,8 @@ impl Run<'_> {
                 })
             }
             Op::MinMaxScaler { n_features, scale, min, clip } => {
-                Accepts { estimator, n_features, nan: true, as_f32: false }.check(&x, self.options)?;
+                Accepts { estimator, n_features, nan: true, infinity: false, as_f32: false }
+                    .check(&x, self.options)?;
                 let (scale, min) = (self.values("scale", scale)?, self.values("min", min)?);
                 Ok(match x {
                     Input::F32(x) => Matrix::F32(min_max(&x, scale, min, clip)),

@@ -44,6 +44,7 @@ pub(super) struct Accepts<'a> {
     pub estimator: &'a str,
     pub n_features: u32,
     pub nan: bool,
+    pub infinity: bool,
     /// Values are cast to `float32` first.
     pub as_f32: bool,
 }
@@ -87,7 +88,7 @@ impl Accepts<'_> {
     #[inline(always)]
     fn takes<T: Number>(&self, value: T) -> bool {
         let finite = if self.as_f32 { value.f32().is_finite() } else { value.f64().is_finite() };
-        finite | (self.nan & value.f64().is_nan())
+        finite | (self.nan & value.f64().is_nan()) | (self.infinity & value.f64().is_infinite())
     }
 }
 

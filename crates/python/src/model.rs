@@ -3,7 +3,7 @@
 
 use std::path::PathBuf;
 
-use onecopy::{Method, Op, Plan, Role};
+use onecopy::{Float, Method, Op, Plan, Role};
 use pyo3::exceptions::{PyKeyError, PyValueError};
 use pyo3::prelude::*;
 
@@ -98,7 +98,7 @@ impl NativeModel {
     #[getter]
     fn takes(&self) -> &'static str {
         match self.first() {
-            Some(Op::Trees(_)) => "float32",
+            Some(Op::Trees(trees)) if trees.input == Float::F32 => "float32",
             Some(Op::StandardScaler { mean: None, .. }) => "scale",
             Some(Op::StandardScaler { .. } | Op::MinMaxScaler { .. }) => "center",
             _ => "float64",
@@ -113,7 +113,7 @@ impl NativeModel {
     /// The classes of each output; none for a regressor.
     fn classes<'py>(&self, py: Python<'py>) -> PyResult<Vec<Bound<'py, PyAny>>> {
         let ids = match self.last() {
-            Some(Op::Trees(trees)) => trees.classes.as_slice(),
+            Some(Op::Trees(trees)) => trees.classes(),
             Some(Op::LogisticRegression { classes, .. }) => std::slice::from_ref(classes),
             _ => &[],
         };

@@ -8,7 +8,7 @@ use crate::engine::columns::csr::Rows;
 use crate::engine::columns::walk::{FlatTree, block_rows, flattening_pays, one_leaf, walk};
 use crate::engine::columns::{TreeInput, TreeInputError};
 use crate::engine::pool;
-use crate::engine::trees::keys::Keys;
+use crate::engine::trees::keys::{Encoder, Keys};
 use crate::engine::trees::walk::LANES;
 use crate::model::trees::TreeView;
 
@@ -68,7 +68,7 @@ impl Boosting<'_> {
         let rows = share.next_multiple_of(LANES);
         let block = |(block, out): (usize, &mut [f64])| {
             let n_rows = out.len() / self.per_stage;
-            let keys = Keys::new(x, block * rows, n_rows);
+            let keys = Keys::new(Encoder::Keys, x, block * rows, n_rows);
             for (index, (tree, flat)) in self.trees.iter().zip(&flat).enumerate() {
                 let column = index % self.per_stage;
                 flat.leaves(&keys, n_rows, |row, leaf| {

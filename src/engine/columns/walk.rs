@@ -8,7 +8,7 @@ use ndarray::ArrayView2;
 
 use crate::engine::columns::TreeInput;
 use crate::engine::columns::csr::Rows;
-use crate::engine::trees::keys::Keys;
+use crate::engine::trees::keys::{Encoder, Keys};
 use crate::engine::trees::walk::LANES;
 use crate::model::plan::compact::{NAN_KEY, threshold_key};
 use crate::model::trees::TreeView;
@@ -41,7 +41,9 @@ pub(super) fn leaves(tree: &TreeView<'_>, x: &TreeInput<'_>, mut visit: impl FnM
         let block = block_rows(x.ncols());
         for first in (0..x.nrows()).step_by(block) {
             let rows = block.min(x.nrows() - first);
-            flat.leaves(&Keys::new(x, first, rows), rows, |row, leaf| visit(first + row, leaf));
+            flat.leaves(&Keys::new(Encoder::Keys, x, first, rows), rows, |row, leaf| {
+                visit(first + row, leaf)
+            });
         }
         return;
     }

@@ -6,9 +6,15 @@
 #![forbid(unsafe_code)]
 
 pub(crate) mod compact;
+mod trees;
 pub(crate) mod validate;
 
 use serde::{Deserialize, Serialize};
+
+pub use self::trees::{
+    Boosted, BoostedKind, BoostedLink, Categories, CategoryRule, Encoding, Float, Forest, Head, TreeLayout,
+    Trees,
+};
 
 use crate::format::{ArrayId, ArrayInfo};
 
@@ -128,52 +134,6 @@ pub enum Link {
     Softmax,
     /// One-vs-rest: logistic per class, then divided by the sum; all equal where the sum is zero.
     OneVsRest,
-}
-
-/// A tree ensemble.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct Trees {
-    /// Class name, for messages: `RandomForestClassifier`.
-    pub estimator: String,
-    /// Columns of the input.
-    pub n_features: u32,
-    /// Number of trees.
-    pub n_trees: u32,
-    /// Outputs of a multi-output model; else 1.
-    pub n_outputs: u32,
-    /// Values per output in a leaf: the largest number of classes, or 1 for regression.
-    pub max_classes: u32,
-    /// Per output: `[n_classes]` labels, all of one dtype. Empty for regression.
-    pub classes: Vec<ArrayId>,
-    /// Whether NaN is allowed in the input, as scikit-learn would.
-    pub nan_allowed: bool,
-    /// `true` for an ensemble, whose sums are divided by the number of trees.
-    pub average: bool,
-    /// Where the nodes lie.
-    pub layout: TreeLayout,
-}
-
-/// How trees are laid out; more layouts come.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(tag = "layout", rename_all = "snake_case", deny_unknown_fields)]
-pub enum TreeLayout {
-    /// Nodes of 8 or 16 bytes with adjacent siblings; `docs/format.md` describes them.
-    Compact {
-        /// `u64 [n_nodes]`, or `u64 [n_nodes, 2]` if `wide`.
-        nodes: ArrayId,
-        /// Nodes of 16 bytes.
-        wide: bool,
-        /// `u64 [n_trees + 1]`: tree `t` has the nodes `roots[t]..roots[t + 1]`, its root first.
-        roots: ArrayId,
-        /// `f64 [n_distinct, n_outputs * max_classes]`: what leaves refer to.
-        leaves: ArrayId,
-        /// `u64 [ceil(n_nodes / 64)]`, a bit per node, lowest first: NaN goes left. Absent: NaN goes right.
-        #[serde(default, skip_serializing_if = "Option::is_none")]
-        missing: Option<ArrayId>,
-        /// `u32 [n_nodes]`: scikit-learn's number of the node within its tree. Only `apply` reads it.
-        origin: ArrayId,
-    },
 }
 
 impl Plan {

@@ -3,10 +3,11 @@
 //! Costs time in proportion to the tree nodes, at the first prediction and not when a file is opened.
 #![forbid(unsafe_code)]
 
+mod trees;
+
 use crate::format::dtype::{Dtype, Element, Kind};
 use crate::format::{ArrayId, ArrayInfo, Order};
-use crate::model::plan::compact::{Node, Packing};
-use crate::model::plan::{Link, Op, Plan, PlanArrays, PlanError, TreeLayout, Trees, check_order};
+use crate::model::plan::{Link, Op, Plan, PlanArrays, PlanError, Trees, check_order};
 
 /// Most columns of an input, and most values of a leaf.
 const MAX_COLUMNS: u32 = 1 << 24;
@@ -152,130 +153,5 @@ impl<'a> Check<'a> {
         };
         let first = steps.first().map_or(0, width);
         steps.iter().try_for_each(|step| self.equal("n_features", first, width(step)))
-    }
-
-    fn trees(&self, trees: &Trees) -> Result<(), PlanError> {
-        self.columns("n_features", trees.n_features)?;
-        self.columns("n_outputs", trees.n_outputs)?;
-        self.columns("max_classes", trees.max_classes)?;
-        self.columns("n_trees", trees.n_trees)?;
-        if !trees.average {
-            self.equal("n_trees", 1, u64::from(trees.n_trees))?;
-        }
-        let width = u64::from(trees.n_outputs) * u64::from(trees.max_classes);
-        if width > u64::from(MAX_COLUMNS) {
-            return Err(self.field("n_outputs * max_classes", &format!("up to {MAX_COLUMNS}"), width));
-        }
-        self.classes(trees)?;
-        match trees.layout {
-            TreeLayout::Compact { nodes, wide, roots, leaves, missing, origin } => {
-                let distinct = self.info("leaves", leaves)?.shape.first().copied().unwrap_or(0);
-                self.array::<f64>("leaves", leaves, &[distinct, width])?;
-                let roots = self.array::<u64>("roots", roots, &[u64::from(trees.n_trees) + 1])?;
-                let n_nodes = roots.last().copied().unwrap_or(0);
-                if let Some(missing) = missing {
-                    self.array::<u64>("missing", missing, &[n_nodes.div_ceil(64)])?;
-                }
-                self.array::<u32>("origin", origin, &[n_nodes])?;
-                let check = NodeCheck {
-                    op: self.op,
-                    packing: Packing::new(trees.n_features),
-                    distinct,
-                    narrow: !wide,
-                };
-                if wide {
-                    let words = self.array::<u64>("nodes", nodes, &[n_nodes, 2])?;
-                    check.forest::<[u64; 2]>(bytemuck::cast_slice(words), roots)
-                } else {
-                    check.forest::<u64>(self.array("nodes", nodes, &[n_nodes])?, roots)
-                }
-            }
-        }
-    }
-
-    fn classes(&self, trees: &Trees) -> Result<(), PlanError> {
-        if trees.classes.is_empty() {
-            return self.equal("max_classes", 1, u64::from(trees.max_classes));
-        }
-        self.equal("classes", u64::from(trees.n_outputs), trees.classes.len() as u64)?;
-        let mut first = None;
-        for &id in &trees.classes {
-            let (dtype, n_classes) = self.labels(id)?;
-            if n_classes > u64::from(trees.max_classes) {
-                return Err(self.field("classes", &format!("up to {}", trees.max_classes), n_classes));
-            }
-            if first.get_or_insert_with(|| dtype.clone()) != &dtype {
-                return Err(self.unlike("classes", "one dtype".to_owned(), &self.info("classes", id)?));
-            }
-        }
-        Ok(())
-    }
-}
-
-/// What the nodes of a forest must keep to.
-struct NodeCheck {
-    op: usize,
-    packing: Packing,
-    distinct: u64,
-    narrow: bool,
-}
-
-impl NodeCheck {
-    fn forest<N: Node>(&self, nodes: &[N], roots: &[u64]) -> Result<(), PlanError> {
-        let fail = |tree: usize, node: u64, problem| {
-            Err(PlanError::Node { op: self.op, tree: tree as u64, node, problem })
-        };
-        if self.narrow && self.packing.needs_wide(1) {
-            return fail(0, 0, "is narrow, but has too many features for that");
-        }
-        if roots.first() != Some(&0) {
-            return fail(0, 0, "is not the root of the first tree");
-        }
-        for (tree, span) in roots.windows(2).enumerate() {
-            let (start, end) = (span[0], span[1]);
-            // The last root is the number of nodes, so a failed look-up is a root that goes backwards.
-            let nodes = match (usize::try_from(start), usize::try_from(end)) {
-                (Ok(start), Ok(end)) if start < end => nodes.get(start..end),
-                _ => None,
-            };
-            let Some(nodes) = nodes else { return fail(tree, start, "is not before the next root") };
-            if let Some((at, problem)) = self.first_bad(nodes) {
-                return fail(tree, start + at as u64, problem);
-            }
-        }
-        Ok(())
-    }
-
-    /// The first node that is neither a leaf nor a split whose children lie after it in the tree.
-    fn first_bad<N: Node>(&self, nodes: &[N]) -> Option<(usize, &'static str)> {
-        let leaf = self.packing.leaf_feature() as usize;
-        let good = |at: usize, node: N| {
-            let (distance, feature) = (node.distance(self.packing), node.feature(self.packing));
-            let room = nodes.len() - 1 - at;
-            let split = (feature < leaf) & (distance < room);
-            let end = (feature == leaf) & (u64::from(node.low()) < self.distinct);
-            (split & (distance != 0)) | (end & (distance == 0))
-        };
-        // No early exit within a chunk: the compiler then checks several nodes at once.
-        for (chunk_at, chunk) in nodes.chunks(256).enumerate() {
-            let start = chunk_at * 256;
-            if chunk.iter().enumerate().fold(true, |all, (i, &node)| all & good(start + i, node)) {
-                continue;
-            }
-            let i = (0..chunk.len()).find(|&i| !good(start + i, chunk[i]))?;
-            return Some((start + i, self.describe(nodes.len() - 1 - (start + i), chunk[i])));
-        }
-        None
-    }
-
-    fn describe<N: Node>(&self, room: usize, node: N) -> &'static str {
-        let leaf = self.packing.leaf_feature() as usize;
-        let (distance, feature) = (node.distance(self.packing), node.feature(self.packing));
-        match distance {
-            0 if feature != leaf => "is a leaf that reads a feature",
-            0 => "is a leaf whose value is not in the table",
-            _ if distance >= room => "has children outside of its tree",
-            _ => "reads a feature that the input does not have",
-        }
     }
 }

@@ -67,7 +67,7 @@ impl Layout {
                 self.any_missing = true;
             }
         }
-        let origin: Vec<u32> = order.iter().map(|placed| placed.node).collect();
+        let origin: Vec<u32> = order.iter().map(|placed| tree.origin(placed.node)).collect();
         self.origin.write_all(bytemuck::cast_slice(&origin))
     }
 

@@ -1,6 +1,7 @@
 //! Decision trees and forests of scikit-learn: estimators to [`Trees`].
 #![forbid(unsafe_code)]
 
+pub(crate) mod ensemble;
 mod layout;
 mod leaves;
 mod nodes;
@@ -17,7 +18,7 @@ use crate::model::graph::{ArrayPart, Graph, NodeId};
 use crate::model::in_order::{IN_FLIGHT, in_order, threads};
 use crate::model::lower::stage::classes;
 use crate::model::lower::{Lowered, Refusal, Staged, StagedData};
-use crate::model::plan::{Op, TreeLayout, Trees};
+use crate::model::plan::{self, Encoding, Float, Head, Op, TreeLayout, Trees};
 
 /// Most features, outputs, classes or trees; what validation of a plan allows too.
 const MAX_COLUMNS: u64 = 1 << 24;
@@ -313,16 +314,23 @@ impl Forest {
         let has_missing = self.layout.has_missing();
         staged.extend(self.layout.finish());
         staged.push(self.leaves.finish(shape.width()));
-        let trees = Trees {
-            estimator: estimator.name.clone(),
-            n_features: shape.n_features,
-            n_trees: estimator.trees.len() as u32,
+        let head = plan::Forest {
             n_outputs: shape.n_classes.len() as u32,
             max_classes: shape.max_classes as u32,
             classes: vec![],
-            nan_allowed: estimator.nan_allowed,
             average: estimator.average,
+        };
+        let trees = Trees {
+            estimator: estimator.name.clone(),
+            n_features: shape.n_features,
+            input: Float::F32,
+            n_trees: estimator.trees.len() as u32,
+            nan_allowed: estimator.nan_allowed,
+            infinity_allowed: false,
+            head: Head::Forest(head.clone()),
             layout: TreeLayout::Compact {
+                encoding: Encoding::Keys,
+                categories: None,
                 nodes: ArrayId(0),
                 wide,
                 roots: ArrayId(0),
@@ -335,6 +343,8 @@ impl Forest {
             let (classes, rest) = ids.split_at(n_classes);
             // The order of `Layout::finish`, then the leaves.
             let layout = TreeLayout::Compact {
+                encoding: Encoding::Keys,
+                categories: None,
                 roots: rest[0],
                 nodes: rest[1],
                 wide,
@@ -342,7 +352,8 @@ impl Forest {
                 missing: has_missing.then(|| rest[3]),
                 leaves: rest[rest.len() - 1],
             };
-            Op::Trees(Trees { classes: classes.to_vec(), layout, ..trees })
+            let head = Head::Forest(plan::Forest { classes: classes.to_vec(), ..head });
+            Op::Trees(Trees { head, layout, ..trees })
         };
         Lowered { arrays: staged, op: Box::new(op) }
     }

@@ -17,6 +17,8 @@ const LEAF: i64 = -1;
 pub(super) struct Nodes {
     nodes: Vec<TreeNode>,
     missing: Vec<bool>,
+    /// Empty if nodes are called by their positions.
+    origin: Vec<u32>,
 }
 
 /// What prediction needs of a node.
@@ -39,6 +41,27 @@ pub(super) struct Split {
 }
 
 impl Nodes {
+    /// No node yet; those that are added are taken to form a tree.
+    pub(super) fn with_capacity(len: usize) -> Self {
+        Nodes {
+            nodes: Vec::with_capacity(len),
+            missing: Vec::with_capacity(len),
+            origin: Vec::with_capacity(len),
+        }
+    }
+
+    /// Adds the next node, whose number elsewhere is `origin`.
+    pub(super) fn add(&mut self, node: TreeNode, origin: u32, missing: bool) {
+        self.nodes.push(node);
+        self.missing.push(missing);
+        self.origin.push(origin);
+    }
+
+    /// The number that `node` has elsewhere.
+    pub(super) fn origin(&self, node: u32) -> u32 {
+        self.origin.get(node as usize).copied().unwrap_or(node)
+    }
+
     pub(super) fn read(part: &ArrayPart, arrays: &dyn ArraySource, n_features: u32) -> Result<Self, Refusal> {
         let info = arrays.info(part.array);
         let fields = Fields::of(&info.dtype)?;
@@ -48,7 +71,8 @@ impl Nodes {
             return Err(Refusal::uncovered(format!("it has {n_nodes} nodes")));
         }
         let len = n_nodes as usize;
-        let mut tree = Nodes { nodes: Vec::with_capacity(len), missing: Vec::with_capacity(len) };
+        let mut tree =
+            Nodes { nodes: Vec::with_capacity(len), missing: Vec::with_capacity(len), origin: Vec::new() };
         let mut buffer = Vec::new();
         let mut row = 0;
         while row < n_nodes {

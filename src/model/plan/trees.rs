@@ -1,0 +1,215 @@
+//! Tree ensembles of a plan: where the trees lie, how input is compared, what the leaves add up to.
+#![forbid(unsafe_code)]
+
+use serde::{Deserialize, Serialize};
+
+use crate::format::ArrayId;
+
+/// A tree ensemble.
+///
+/// Every tree gives each row a leaf; `head` says what becomes of the values of the leaves.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Trees {
+    /// Class name, for messages: `RandomForestClassifier`.
+    pub estimator: String,
+    /// Columns of the input.
+    pub n_features: u32,
+    /// What the input becomes before it is compared.
+    pub input: Float,
+    /// Number of trees.
+    pub n_trees: u32,
+    /// Whether NaN is allowed in the input, as the library would.
+    pub nan_allowed: bool,
+    /// Whether infinity is allowed in the input, as the library would.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub infinity_allowed: bool,
+    /// From leaves to answers.
+    pub head: Head,
+    /// Where the nodes lie.
+    pub layout: TreeLayout,
+}
+
+impl Trees {
+    /// Values in a leaf.
+    pub fn width(&self) -> u64 {
+        match &self.head {
+            Head::Forest(forest) => u64::from(forest.n_outputs) * u64::from(forest.max_classes),
+            Head::Boosted(_) => 1,
+        }
+    }
+
+    /// Per output the labels of a classifier; empty for a regressor.
+    pub fn classes(&self) -> &[ArrayId] {
+        match &self.head {
+            Head::Forest(forest) => &forest.classes,
+            Head::Boosted(Boosted { kind: BoostedKind::Classifier { classes, .. }, .. }) => {
+                std::slice::from_ref(classes)
+            }
+            Head::Boosted(_) => &[],
+        }
+    }
+
+    /// Whether there is a `decision_function`.
+    pub fn decides(&self) -> bool {
+        matches!(
+            &self.head,
+            Head::Boosted(Boosted { kind: BoostedKind::Classifier { decision: true, .. }, .. })
+        )
+    }
+}
+
+/// A type of floating-point numbers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Float {
+    /// `float32`
+    F32,
+    /// `float64`
+    F64,
+}
+
+/// From leaves to answers.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "head", rename_all = "snake_case")]
+pub enum Head {
+    /// The values of one tree, or their mean over trees.
+    Forest(Forest),
+    /// Sums over trees, each tree adding one value to one column.
+    Boosted(Boosted),
+}
+
+/// scikit-learn's decision trees and forests of them. Leaves hold `n_outputs * max_classes` values.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Forest {
+    /// Outputs of a multi-output model; else 1.
+    pub n_outputs: u32,
+    /// Values per output in a leaf: the largest number of classes, or 1 for regression.
+    pub max_classes: u32,
+    /// Per output: `[n_classes]` labels, all of one dtype. Empty for regression.
+    pub classes: Vec<ArrayId>,
+    /// `true` for an ensemble, whose sums (in `float64`, in tree order) are divided by the number of trees.
+    pub average: bool,
+}
+
+/// Boosted trees of any library. Leaves hold one value.
+///
+/// The raw score of column `k` is `start[k]` plus, in tree order, the leaf values of the trees `t` with
+/// `t / parallel % columns == k`, added in the precision `sum`. Learning rates are in the leaves already.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Boosted {
+    /// Raw scores per row.
+    pub columns: u32,
+    /// Consecutive trees that add to the same column; 1 but for boosted forests.
+    pub parallel: u32,
+    /// The precision of the sums, and the type of `leaves` and `start`.
+    pub sum: Float,
+    /// `[columns]` in the precision of `sum`.
+    pub start: ArrayId,
+    /// From raw scores to predictions.
+    pub link: BoostedLink,
+    /// What the methods are.
+    pub kind: BoostedKind,
+}
+
+/// From raw scores to predictions.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum BoostedLink {
+    /// The raw score.
+    Identity,
+    /// `1 / (1 + exp(-raw))`
+    Logistic,
+    /// `exp(raw)`
+    Exponential,
+    /// `exp(raw - max)` divided by its sum over the columns.
+    Softmax,
+}
+
+/// What the methods of a boosted model are.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "kind", rename_all = "snake_case", deny_unknown_fields)]
+pub enum BoostedKind {
+    /// `predict` gives the linked scores.
+    Regressor,
+    /// `predict` gives labels, `predict_proba` `[n_rows, n_classes]`.
+    Classifier {
+        /// `[n_classes]` labels.
+        classes: ArrayId,
+        /// Whether there is a `decision_function`, which gives raw scores.
+        decision: bool,
+    },
+}
+
+/// What values are turned into before nodes compare them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "encoding", rename_all = "snake_case", deny_unknown_fields)]
+pub enum Encoding {
+    /// `float32` values as integers of the same order.
+    Keys,
+    /// The number of thresholds of the feature that are below the value.
+    Ranks {
+        /// `f64 [n]`: the distinct thresholds of every feature, ascending, feature after feature.
+        thresholds: ArrayId,
+        /// `u32 [n_features + 1]`: feature `j` has `thresholds[starts[j]..starts[j + 1]]`.
+        starts: ArrayId,
+    },
+}
+
+/// Splits by category: columns behind those of the input, whose key is 0 for left and 1 for right, or that of NaN.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Categories {
+    /// `u32 [n_sets]`: the feature whose value is looked up in the set.
+    pub features: ArrayId,
+    /// `u32 [n_sets + 1]`: set `s` has the words `left[starts[s]..starts[s + 1]]`.
+    pub starts: ArrayId,
+    /// `u32 [n_words]`: bit `c % 32` of word `c / 32` of a set: category `c` goes left.
+    pub left: ArrayId,
+    /// `u32 [n_words]`: categories that the model knows; others are missing values. Absent: those not in `left` go right.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub known: Option<ArrayId>,
+    /// How values become categories.
+    pub rule: CategoryRule,
+}
+
+/// How values become categories, and where those go that are none.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum CategoryRule {
+    /// scikit-learn's histogram gradient boosting: NaN and unknown categories are missing.
+    Histogram,
+    /// LightGBM.
+    LightGbm,
+    /// XGBoost.
+    XgBoost,
+}
+
+/// How trees are laid out.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "layout", rename_all = "snake_case", deny_unknown_fields)]
+pub enum TreeLayout {
+    /// Nodes of 8 or 16 bytes with adjacent siblings; `docs/format.md` describes them.
+    Compact {
+        /// What nodes compare.
+        encoding: Encoding,
+        /// Columns for splits by category, behind the features.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        categories: Option<Categories>,
+        /// `u64 [n_nodes]`, or `u64 [n_nodes, 2]` if `wide`.
+        nodes: ArrayId,
+        /// Nodes of 16 bytes.
+        wide: bool,
+        /// `u64 [n_trees + 1]`: tree `t` has the nodes `roots[t]..roots[t + 1]`, its root first.
+        roots: ArrayId,
+        /// `[n_distinct, width]` of `f64`, or of the precision in which a boosted model adds: what leaves refer to.
+        leaves: ArrayId,
+        /// `u64 [ceil(n_nodes / 64)]`, a bit per node, lowest first: NaN goes left. Absent: NaN goes right.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        missing: Option<ArrayId>,
+        /// `u32 [n_nodes]`: the library's own number of the node within its tree. Only `apply` reads it.
+        origin: ArrayId,
+    },
+}

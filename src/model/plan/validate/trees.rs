@@ -1,0 +1,211 @@
+//! Checks tree ensembles.
+#![forbid(unsafe_code)]
+
+use crate::format::ArrayId;
+use crate::model::plan::compact::{Node, Packing};
+use crate::model::plan::validate::{Check, MAX_COLUMNS};
+use crate::model::plan::{
+    Boosted, BoostedKind, Categories, Encoding, Float, Forest, Head, PlanError, TreeLayout, Trees,
+};
+
+impl Check<'_> {
+    pub(super) fn trees(&self, trees: &Trees) -> Result<(), PlanError> {
+        self.columns("n_features", trees.n_features)?;
+        self.columns("n_trees", trees.n_trees)?;
+        match &trees.head {
+            Head::Forest(forest) => self.forest(trees, forest)?,
+            Head::Boosted(boosted) => self.boosted(boosted)?,
+        }
+        match trees.layout {
+            TreeLayout::Compact { encoding, categories, nodes, wide, roots, leaves, missing, origin } => {
+                let mut n_columns = u64::from(trees.n_features);
+                self.encoding(trees, encoding)?;
+                if let Some(categories) = categories {
+                    n_columns += self.categories(trees, &categories)?;
+                }
+                let n_columns = u32::try_from(n_columns).unwrap_or(u32::MAX);
+                self.columns("n_features and sets of categories", n_columns)?;
+                let distinct = self.leaves(trees, leaves)?;
+                let roots = self.array::<u64>("roots", roots, &[u64::from(trees.n_trees) + 1])?;
+                let n_nodes = roots.last().copied().unwrap_or(0);
+                if let Some(missing) = missing {
+                    self.array::<u64>("missing", missing, &[n_nodes.div_ceil(64)])?;
+                }
+                self.array::<u32>("origin", origin, &[n_nodes])?;
+                let check =
+                    NodeCheck { op: self.op, packing: Packing::new(n_columns), distinct, narrow: !wide };
+                if wide {
+                    let words = self.array::<u64>("nodes", nodes, &[n_nodes, 2])?;
+                    check.forest::<[u64; 2]>(bytemuck::cast_slice(words), roots)
+                } else {
+                    check.forest::<u64>(self.array("nodes", nodes, &[n_nodes])?, roots)
+                }
+            }
+        }
+    }
+
+    fn forest(&self, trees: &Trees, forest: &Forest) -> Result<(), PlanError> {
+        self.columns("n_outputs", forest.n_outputs)?;
+        self.columns("max_classes", forest.max_classes)?;
+        if !forest.average {
+            self.equal("n_trees", 1, u64::from(trees.n_trees))?;
+        }
+        if trees.width() > u64::from(MAX_COLUMNS) {
+            let expected = format!("up to {MAX_COLUMNS}");
+            return Err(self.field("n_outputs * max_classes", &expected, trees.width()));
+        }
+        self.classes(forest)
+    }
+
+    fn boosted(&self, boosted: &Boosted) -> Result<(), PlanError> {
+        self.columns("columns", boosted.columns)?;
+        self.columns("parallel", boosted.parallel)?;
+        let shape = [u64::from(boosted.columns)];
+        match boosted.sum {
+            Float::F32 => self.array::<f32>("start", boosted.start, &shape).map(|_| ())?,
+            Float::F64 => self.array::<f64>("start", boosted.start, &shape).map(|_| ())?,
+        }
+        let BoostedKind::Classifier { classes, .. } = boosted.kind else { return Ok(()) };
+        let n_classes = self.labels(classes)?.1;
+        let expected = if boosted.columns == 1 { 2 } else { u64::from(boosted.columns) };
+        self.equal("classes", expected, n_classes)
+    }
+
+    /// Rows of the table of leaf values.
+    fn leaves(&self, trees: &Trees, leaves: ArrayId) -> Result<u64, PlanError> {
+        let distinct = self.info("leaves", leaves)?.shape.first().copied().unwrap_or(0);
+        let shape = [distinct, trees.width()];
+        match &trees.head {
+            Head::Boosted(Boosted { sum: Float::F32, .. }) => {
+                self.array::<f32>("leaves", leaves, &shape).map(|_| distinct)
+            }
+            _ => self.array::<f64>("leaves", leaves, &shape).map(|_| distinct),
+        }
+    }
+
+    /// Ranks exist for every feature, and thresholds ascend.
+    fn encoding(&self, trees: &Trees, encoding: Encoding) -> Result<(), PlanError> {
+        let Encoding::Ranks { thresholds, starts } = encoding else { return Ok(()) };
+        let starts = self.starts("starts", starts, u64::from(trees.n_features))?;
+        let n = starts.last().copied().unwrap_or(0);
+        let thresholds = self.array::<f64>("thresholds", thresholds, &[u64::from(n)])?;
+        for span in starts.windows(2) {
+            let own = &thresholds[span[0] as usize..span[1] as usize];
+            if own.iter().any(|value| value.is_nan()) || own.windows(2).any(|pair| pair[0] >= pair[1]) {
+                return Err(self.field("thresholds", "ascending for each feature", u64::from(span[0])));
+            }
+        }
+        Ok(())
+    }
+
+    /// The number of sets; each is of a feature that there is.
+    fn categories(&self, trees: &Trees, categories: &Categories) -> Result<u64, PlanError> {
+        let n_sets = self.info("features", categories.features)?.shape.first().copied().unwrap_or(0);
+        let features = self.array::<u32>("features", categories.features, &[n_sets])?;
+        let wrong = features.iter().find(|&&feature| feature >= trees.n_features);
+        if let Some(&feature) = wrong {
+            return Err(self.field("features", &format!("below {}", trees.n_features), u64::from(feature)));
+        }
+        let starts = self.starts("starts", categories.starts, n_sets)?;
+        let n_words = u64::from(starts.last().copied().unwrap_or(0));
+        self.array::<u32>("left", categories.left, &[n_words])?;
+        if let Some(known) = categories.known {
+            self.array::<u32>("known", known, &[n_words])?;
+        }
+        Ok(n_sets)
+    }
+
+    /// `u32 [n + 1]`: from 0, never going back.
+    fn starts(&self, parameter: &'static str, id: ArrayId, n: u64) -> Result<&[u32], PlanError> {
+        let starts = self.array::<u32>(parameter, id, &[n.saturating_add(1)])?;
+        let bad = starts.first() != Some(&0) || starts.windows(2).any(|pair| pair[0] > pair[1]);
+        let last = u64::from(starts.last().copied().unwrap_or(0));
+        if bad { Err(self.field(parameter, "from 0 and never going back", last)) } else { Ok(starts) }
+    }
+
+    fn classes(&self, forest: &Forest) -> Result<(), PlanError> {
+        if forest.classes.is_empty() {
+            return self.equal("max_classes", 1, u64::from(forest.max_classes));
+        }
+        self.equal("classes", u64::from(forest.n_outputs), forest.classes.len() as u64)?;
+        let mut first = None;
+        for &id in &forest.classes {
+            let (dtype, n_classes) = self.labels(id)?;
+            if n_classes > u64::from(forest.max_classes) {
+                return Err(self.field("classes", &format!("up to {}", forest.max_classes), n_classes));
+            }
+            if first.get_or_insert_with(|| dtype.clone()) != &dtype {
+                return Err(self.unlike("classes", "one dtype".to_owned(), &self.info("classes", id)?));
+            }
+        }
+        Ok(())
+    }
+}
+
+/// What the nodes of a forest must keep to.
+struct NodeCheck {
+    op: usize,
+    packing: Packing,
+    distinct: u64,
+    narrow: bool,
+}
+
+impl NodeCheck {
+    fn forest<N: Node>(&self, nodes: &[N], roots: &[u64]) -> Result<(), PlanError> {
+        let fail = |tree: usize, node: u64, problem| {
+            Err(PlanError::Node { op: self.op, tree: tree as u64, node, problem })
+        };
+        if self.narrow && self.packing.needs_wide(1) {
+            return fail(0, 0, "is narrow, but has too many features for that");
+        }
+        if roots.first() != Some(&0) {
+            return fail(0, 0, "is not the root of the first tree");
+        }
+        for (tree, span) in roots.windows(2).enumerate() {
+            let (start, end) = (span[0], span[1]);
+            // The last root is the number of nodes, so a failed look-up is a root that goes backwards.
+            let nodes = match (usize::try_from(start), usize::try_from(end)) {
+                (Ok(start), Ok(end)) if start < end => nodes.get(start..end),
+                _ => None,
+            };
+            let Some(nodes) = nodes else { return fail(tree, start, "is not before the next root") };
+            if let Some((at, problem)) = self.first_bad(nodes) {
+                return fail(tree, start + at as u64, problem);
+            }
+        }
+        Ok(())
+    }
+
+    /// The first node that is neither a leaf nor a split whose children lie after it in the tree.
+    fn first_bad<N: Node>(&self, nodes: &[N]) -> Option<(usize, &'static str)> {
+        let leaf = self.packing.leaf_feature() as usize;
+        let good = |at: usize, node: N| {
+            let (distance, feature) = (node.distance(self.packing), node.feature(self.packing));
+            let room = nodes.len() - 1 - at;
+            let split = (feature < leaf) & (distance < room);
+            let end = (feature == leaf) & (u64::from(node.low()) < self.distinct);
+            (split & (distance != 0)) | (end & (distance == 0))
+        };
+        // No early exit within a chunk: the compiler then checks several nodes at once.
+        for (chunk_at, chunk) in nodes.chunks(256).enumerate() {
+            let start = chunk_at * 256;
+            if chunk.iter().enumerate().fold(true, |all, (i, &node)| all & good(start + i, node)) {
+                continue;
+            }
+            let i = (0..chunk.len()).find(|&i| !good(start + i, chunk[i]))?;
+            return Some((start + i, self.describe(nodes.len() - 1 - (start + i), chunk[i])));
+        }
+        None
+    }
+
+    fn describe<N: Node>(&self, room: usize, node: N) -> &'static str {
+        let leaf = self.packing.leaf_feature() as usize;
+        let (distance, feature) = (node.distance(self.packing), node.feature(self.packing));
+        match distance {
+            0 if feature != leaf => "is a leaf that reads a feature",
+            0 => "is a leaf whose value is not in the table",
+            _ if distance >= room => "has children outside of its tree",
+            _ => "reads a feature that the input does not have",
+        }
+    }
+}
