@@ -2,6 +2,7 @@
 
 import json
 import os
+import types
 from collections.abc import Iterator, Mapping
 from typing import Any, Callable
 
@@ -68,6 +69,7 @@ class _Method:
     def __init__(self, name: str, doc: str) -> None:
         self.name = name
         self.__doc__ = doc
+        self.function = _function(name, doc)
 
     def __get__(self, model: "Model | None", owner: Any = None) -> Any:
         if model is None:
@@ -75,12 +77,16 @@ class _Method:
         if self.name not in model.methods and model.native:
             have = ", ".join(f"`{name}`" for name in model.methods)
             raise AttributeError(f"{model.estimator} has no `{self.name}`; it has {have}", name=self.name, obj=model)
-        return _bound(model, self.name, self.__doc__)
+        return types.MethodType(self.function, model)
 
 
-def _bound(model: "Model", name: str, doc: "str | None") -> Callable[[Any], Any]:
-    def method(X: Any) -> Any:
-        return model._run(name, X)
+def _function(name: str, doc: str) -> Callable[["Model", Any], Any]:
+    def method(self: "Model", X: Any) -> Any:
+        if type(X) is np.ndarray and (self._nameless or self._is_nameless()):
+            answer = self._native.run_if_rows(name, X, self._threads)
+            if answer is not None:
+                return answer
+        return self._run(name, X)
 
     method.__name__ = name
     method.__qualname__ = f"Model.{name}"
@@ -209,6 +215,7 @@ class Model:
         self._takes: str = native.takes
         self._first: str = native.first_estimator or self.estimator
         self._names: Any = _UNREAD
+        self._nameless = False
 
     def _run(self, method: str, x: Any) -> Any:
         if not self.native:
@@ -223,6 +230,11 @@ class Model:
                 raise TypeError("a native transform takes dense data; use X.toarray()")
             return _together([self._native.run(method, rows, self._threads) for rows in self._blocks(x)])
         return self._native.run(method, _input.as_rows(x, self._takes, self._first), self._threads)
+
+    def _is_nameless(self) -> bool:
+        """Whether nothing needs to be said about the names of columns."""
+        self._nameless = self.native and self._feature_names() is None
+        return self._nameless
 
     def _blocks(self, x: Any) -> Iterator[np.ndarray]:
         if x.shape[1] != self.n_features_in_:

@@ -44,7 +44,14 @@ impl Eq for Slot {}
 
 /// How many threads a call may use.
 pub(super) fn threads(asked: Option<usize>) -> usize {
-    asked.unwrap_or_else(|| thread::available_parallelism().map_or(1, usize::from)).clamp(1, MAX_THREADS)
+    asked.unwrap_or_else(available).clamp(1, MAX_THREADS)
+}
+
+/// As many as the machine has, asked once: the answer takes several system calls and files to read, which cost more
+/// than a prediction of one row.
+fn available() -> usize {
+    static AVAILABLE: OnceLock<usize> = OnceLock::new();
+    *AVAILABLE.get_or_init(|| thread::available_parallelism().map_or(1, usize::from))
 }
 
 /// Runs `work` within a pool of `threads` threads, or on this thread if there is but one, or none can be started.

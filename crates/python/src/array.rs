@@ -23,6 +23,12 @@ const MAX_DIMENSIONS: usize = 64;
 
 /// The `numpy.dtype` of a dtype.
 pub(crate) fn descr<'py>(py: Python<'py>, dtype: &Dtype) -> PyResult<Bound<'py, PyArrayDescr>> {
+    match *dtype {
+        Dtype::F64 => return Ok(numpy::dtype::<f64>(py)),
+        Dtype::F32 => return Ok(numpy::dtype::<f32>(py)),
+        Dtype::I64 => return Ok(numpy::dtype::<i64>(py)),
+        _ => {}
+    }
     static DTYPE: PyOnceLock<Py<PyType>> = PyOnceLock::new();
     let class = DTYPE.import(py, "numpy", "dtype")?;
     let made = match dtype {

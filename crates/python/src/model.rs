@@ -44,6 +44,10 @@ fn step(ops: &[Op], pick: impl Fn(&[u32]) -> Option<&u32>) -> Option<&Op> {
     }
 }
 
+fn named(method: &str) -> PyResult<Method> {
+    Method::from_name(method).ok_or_else(|| PyValueError::new_err(format!("there is no method {method:?}")))
+}
+
 #[pymethods]
 impl NativeModel {
     #[new]
@@ -60,10 +64,18 @@ impl NativeModel {
         x: &Bound<'py, PyAny>,
         threads: Option<usize>,
     ) -> PyResult<Bound<'py, PyAny>> {
-        let name = method;
-        let method = Method::from_name(name)
-            .ok_or_else(|| PyValueError::new_err(format!("there is no method {name:?}")))?;
-        run::run(x.py(), self.source.bind(x.py()), None, method, x, threads)
+        run::run(x.py(), self.source.bind(x.py()), None, named(method)?, x, threads)
+    }
+
+    /// Runs a method as `run` does; `None` if `x` is not such an array.
+    #[pyo3(signature = (method, x, threads=None))]
+    fn run_if_rows<'py>(
+        &self,
+        method: &str,
+        x: &Bound<'py, PyAny>,
+        threads: Option<usize>,
+    ) -> PyResult<Option<Bound<'py, PyAny>>> {
+        run::run_if_rows(x.py(), self.source.bind(x.py()), named(method)?, x, threads)
     }
 
     /// Names of the methods.

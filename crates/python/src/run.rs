@@ -23,12 +23,37 @@ pub(crate) fn run<'py>(
     x: &Bound<'py, PyAny>,
     threads: Option<usize>,
 ) -> PyResult<Bound<'py, PyAny>> {
-    let rows = Rows::borrow(x)?;
+    let rows = Rows::borrow(x)?.ok_or_else(|| unsuitable(x))?;
+    run_rows(py, source, member, method, &rows, threads)
+}
+
+/// As [`run`] of the whole plan; `None` if `x` is not such an array.
+pub(crate) fn run_if_rows<'py>(
+    py: Python<'py>,
+    source: &Bound<'py, Source>,
+    method: Method,
+    x: &Bound<'py, PyAny>,
+    threads: Option<usize>,
+) -> PyResult<Option<Bound<'py, PyAny>>> {
+    let Some(rows) = Rows::borrow(x)? else { return Ok(None) };
+    run_rows(py, source, None, method, &rows, threads).map(Some)
+}
+
+fn run_rows<'py>(
+    py: Python<'py>,
+    source: &Bound<'py, Source>,
+    member: Option<u32>,
+    method: Method,
+    rows: &Rows<'py>,
+    threads: Option<usize>,
+) -> PyResult<Bound<'py, PyAny>> {
     // What a member gets has been validated by scikit-learn, whose installed version decides about NaN.
     let options = RunOptions { threads, check_finite: member.is_none() };
-    let output = {
-        let (file, x) = (source.get(), rows.input());
-        py.detach(|| file.run(member, method, x, &options))
+    let (file, x) = (source.get(), rows.input());
+    // One row is done before another thread could have begun.
+    let output = match x.n_rows() {
+        0 | 1 => file.run(member, method, x, &options),
+        _ => py.detach(|| file.run(member, method, x, &options)),
     };
     match output {
         Ok(output) => to_python(py, &output),
@@ -58,20 +83,18 @@ enum Rows<'py> {
 }
 
 impl<'py> Rows<'py> {
-    fn borrow(x: &Bound<'py, PyAny>) -> PyResult<Self> {
-        let array = x.cast::<PyUntypedArray>()?;
-        if array.is_aligned() {
-            if let Ok(x) = x.cast::<PyArray2<f64>>() {
-                return Ok(Rows::F64(x.try_readonly()?));
-            }
-            if let Ok(x) = x.cast::<PyArray2<f32>>() {
-                return Ok(Rows::F32(x.try_readonly()?));
-            }
+    /// `None` if `x` is not an aligned array of `float32` or `float64` with two dimensions.
+    fn borrow(x: &Bound<'py, PyAny>) -> PyResult<Option<Self>> {
+        if !x.cast::<PyUntypedArray>().is_ok_and(|array| array.is_aligned()) {
+            return Ok(None);
         }
-        let (dtype, dimensions) = (array.dtype(), array.ndim());
-        Err(PyTypeError::new_err(format!(
-            "expected an aligned array of float32 or float64 with 2 dimensions, found {dtype} with {dimensions}"
-        )))
+        if let Ok(x) = x.cast::<PyArray2<f32>>() {
+            return Ok(Some(Rows::F32(x.try_readonly()?)));
+        }
+        if let Ok(x) = x.cast::<PyArray2<f64>>() {
+            return Ok(Some(Rows::F64(x.try_readonly()?)));
+        }
+        Ok(None)
     }
 
     fn input(&self) -> Input<'_> {
@@ -80,6 +103,16 @@ impl<'py> Rows<'py> {
             Rows::F64(x) => Input::F64(x.as_array()),
         }
     }
+}
+
+fn unsuitable(x: &Bound<'_, PyAny>) -> PyErr {
+    let found = match x.cast::<PyUntypedArray>() {
+        Ok(array) => format!("{} with {}", array.dtype(), array.ndim()),
+        Err(_) => x.get_type().to_string(),
+    };
+    PyTypeError::new_err(format!(
+        "expected an aligned array of float32 or float64 with 2 dimensions, found {found}"
+    ))
 }
 
 fn to_python<'py>(py: Python<'py>, output: &Output) -> PyResult<Bound<'py, PyAny>> {
