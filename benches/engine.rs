@@ -87,6 +87,7 @@ fn forest(n_trees: u32, depth: u32) -> Model<AlignedBytes> {
     let layout = TreeLayout::Compact {
         encoding: Encoding::Keys,
         categories: None,
+        zero_missing: None,
         nodes: file.array("nodes", Dtype::U64, &[n_nodes], bytemuck::cast_slice(&nodes)),
         wide: false,
         roots: file.array("roots", Dtype::U64, &[roots.len() as u64], bytemuck::cast_slice(&roots)),

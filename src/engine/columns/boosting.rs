@@ -68,7 +68,7 @@ impl Boosting<'_> {
         let rows = share.next_multiple_of(LANES);
         let block = |(block, out): (usize, &mut [f64])| {
             let n_rows = out.len() / self.per_stage;
-            let keys = Keys::new(Encoder::Keys, x, block * rows, n_rows);
+            let keys = Keys::new(Encoder::KEYS, x, block * rows, n_rows);
             for (index, (tree, flat)) in self.trees.iter().zip(&flat).enumerate() {
                 let column = index % self.per_stage;
                 flat.leaves(&keys, n_rows, |row, leaf| {

@@ -9,12 +9,13 @@ use rayon::prelude::*;
 use crate::engine::input::Input;
 use crate::engine::rows::Number;
 use crate::engine::trees::Scores;
-use crate::engine::trees::keys::{self, Encoder, Keys};
+use crate::engine::trees::categories::Sets;
+use crate::engine::trees::keys::{self, Compare, Encoder, Keys};
 use crate::engine::trees::walk::{LANES, Nodes};
 use crate::engine::{PredictError, Run, pool};
 use crate::format::dtype::Element;
 use crate::model::plan::compact::{Node, Packing};
-use crate::model::plan::{Boosted, Encoding, Float, Head, TreeLayout, Trees};
+use crate::model::plan::{Boosted, Categories, Encoding, Float, Head, TreeLayout, Trees};
 
 /// Keys of one block of rows: few enough to stay in the second-level cache beside a tree.
 const BLOCK_KEYS: usize = 1 << 16;
@@ -58,6 +59,16 @@ pub(super) fn apply(run: Run<'_>, trees: &Trees, x: &Input<'_>) -> Result<Vec<i6
     }))
 }
 
+fn sets<'a>(run: Run<'a>, categories: &Categories) -> Result<Sets<'a>, PredictError> {
+    Ok(Sets {
+        features: run.values("features", categories.features)?,
+        starts: run.values("starts", categories.starts)?,
+        left: run.values("left", categories.left)?,
+        known: categories.known.map_or(Ok(&[][..]), |id| run.values("known", id))?,
+        rule: categories.rule,
+    })
+}
+
 /// Compact trees in the mapping.
 struct Compact<'a, N> {
     run: Run<'a>,
@@ -69,18 +80,22 @@ struct Compact<'a, N> {
 
 impl<'a, N: Node> Compact<'a, N> {
     fn new(run: Run<'a>, trees: &Trees, nodes: &'a [N]) -> Result<Self, PredictError> {
-        let TreeLayout::Compact { encoding, categories, roots, missing, .. } = trees.layout;
+        let TreeLayout::Compact { encoding, categories, zero_missing, roots, missing, .. } = trees.layout;
         let missing = missing.map_or(Ok(&[][..]), |id| run.values("missing", id))?;
         let roots = run.values::<u64>("roots", roots)?.split_last().map_or(&[][..], |(_, roots)| roots);
-        let encoder = match encoding {
-            Encoding::Keys => Encoder::Keys,
-            Encoding::Ranks { thresholds, starts } => Encoder::Ranks {
-                thresholds: run.values("thresholds", thresholds)?,
-                starts: run.values("starts", starts)?,
+        let encoder = Encoder {
+            compare: match encoding {
+                Encoding::Keys => Compare::Keys,
+                Encoding::Ranks { thresholds, starts } => Compare::Ranks {
+                    thresholds: run.values("thresholds", thresholds)?,
+                    starts: run.values("starts", starts)?,
+                },
             },
+            zero_missing: zero_missing.map_or(Ok(&[][..]), |id| run.values("zero_missing", id))?,
+            sets: categories.map(|categories| sets(run, &categories)).transpose()?,
         };
-        assert!(categories.is_none(), "splits by category");
-        let packing = Packing::new(trees.n_features);
+        let n_columns = encoder.n_columns(trees.n_features as usize);
+        let packing = Packing::new(n_columns as u32);
         Ok(Compact { run, encoder, nodes: Nodes { nodes, packing, missing }, roots })
     }
 
@@ -170,7 +185,7 @@ impl<'a, N: Node> Compact<'a, N> {
     ) {
         let (n, threads) = (x.nrows(), pool::threads(self.run.options.threads));
         let alone = threads == 1 || n < 2 * LANES || n.saturating_mul(self.roots.len()) < SMALL;
-        let most = (BLOCK_KEYS / (x.ncols() + 1)).clamp(LANES, BLOCK_ROWS);
+        let most = (BLOCK_KEYS / (self.encoder.n_columns(x.ncols()) + 1)).clamp(LANES, BLOCK_ROWS);
         let share = if alone { most } else { n.div_ceil(threads).min(most) };
         let rows = share.next_multiple_of(LANES);
         let block = |(block, out): (usize, &mut [V])| self.block(x, block * rows, out, per_row, &visit);
@@ -191,7 +206,7 @@ impl<'a, N: Node> Compact<'a, N> {
     ) {
         let n_rows = out.len() / per_row;
         if n_rows <= FEW_ROWS {
-            let mut keys = Vec::with_capacity(x.ncols() + 1);
+            let mut keys = Vec::with_capacity(self.encoder.n_columns(x.ncols()) + 1);
             for row in 0..n_rows {
                 let nan = keys::one_row(self.encoder, x, first_row + row, &mut keys);
                 let visit = |tree, at| visit(out, row, tree, at);

@@ -5,6 +5,7 @@
 #![forbid(unsafe_code)]
 
 mod boosted;
+mod categories;
 mod compact;
 mod forest;
 pub(super) mod keys;
@@ -79,3 +80,6 @@ impl Scores {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -26,6 +26,7 @@ fn stump() -> (Trees, Memory) {
     let layout = TreeLayout::Compact {
         encoding: Encoding::Keys,
         categories: None,
+        zero_missing: None,
         nodes: ArrayId(0),
         wide: false,
         roots: ArrayId(1),

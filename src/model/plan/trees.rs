@@ -168,22 +168,24 @@ pub struct Categories {
     pub starts: ArrayId,
     /// `u32 [n_words]`: bit `c % 32` of word `c / 32` of a set: category `c` goes left.
     pub left: ArrayId,
-    /// `u32 [n_words]`: categories that the model knows; others are missing values. Absent: those not in `left` go right.
+    /// `u32 [n_words]`: categories that the model knows; only with [`CategoryRule::Histogram`].
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub known: Option<ArrayId>,
     /// How values become categories.
     pub rule: CategoryRule,
 }
 
-/// How values become categories, and where those go that are none.
+/// How values become categories, and where those go that are none. Fractions are cut off towards zero.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum CategoryRule {
-    /// scikit-learn's histogram gradient boosting: NaN and unknown categories are missing.
+    /// scikit-learn's histogram gradient boosting: NaN, negative values and categories that are not `known` are
+    /// missing; others are taken modulo 256.
     Histogram,
-    /// LightGBM.
+    /// LightGBM: NaN, values up to -1, and categories beyond the set go right. Nothing is missing.
     LightGbm,
-    /// XGBoost.
+    /// XGBoost: negative values, those from 2^24 on, and categories beyond the set go left; NaN is missing. The model's
+    /// own sets are of categories that go right, so `left` is what they lack.
     XgBoost,
 }
 
@@ -198,6 +200,9 @@ pub enum TreeLayout {
         /// Columns for splits by category, behind the features.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         categories: Option<Categories>,
+        /// `u8 [n_features]`: 1 where values of at most 1e-35, as a `float32`, from 0 are missing. Absent: nowhere.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        zero_missing: Option<ArrayId>,
         /// `u64 [n_nodes]`, or `u64 [n_nodes, 2]` if `wide`.
         nodes: ArrayId,
         /// Nodes of 16 bytes.

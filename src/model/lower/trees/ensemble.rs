@@ -4,15 +4,23 @@
 #![forbid(unsafe_code)]
 #![allow(dead_code, reason = "readers of other libraries use it")]
 
+use rustc_hash::FxHashMap;
+
+use crate::format::ArrayId;
 use crate::format::dtype::Dtype;
-use crate::format::{ArrayId, ArrayInfo, Order, Role};
+use crate::model::lower::trees::categories::Sets;
+use crate::model::lower::trees::in_tree;
 use crate::model::lower::trees::layout::{Layout, place};
 use crate::model::lower::trees::nodes::{Nodes, Split, TreeNode};
-use crate::model::lower::{Refusal, Staged, StagedData};
+use crate::model::lower::{Refusal, Staged};
 use crate::model::plan::compact::threshold_key;
 use crate::model::plan::{CategoryRule, Encoding, Float, TreeLayout};
 
+/// Most features and sets of categories; what validation of a plan allows too.
+const MAX_COLUMNS: u32 = 1 << 24;
+
 /// Trees with one number in a leaf.
+#[derive(Debug)]
 pub(crate) struct Ensemble {
     /// Columns of the input.
     pub(crate) n_features: u32,
@@ -22,19 +30,21 @@ pub(crate) struct Ensemble {
     pub(crate) leaves: Float,
     /// In the order in which they are added.
     pub(crate) trees: Vec<PlainTree>,
-    /// Per feature: whether 0 counts as missing (LightGBM's `zero_as_missing`). Empty: nowhere.
+    /// Per feature: whether values within 1e-35 of 0 are missing (LightGBM's `zero_as_missing`). Empty: nowhere.
     pub(crate) zero_is_missing: Vec<bool>,
     /// How values become categories, if trees split by category.
     pub(crate) rule: Option<CategoryRule>,
 }
 
 /// A tree; its root is node 0.
+#[derive(Debug)]
 pub(crate) struct PlainTree {
     /// In any order; every node but the root has one parent.
     pub(crate) nodes: Vec<PlainNode>,
 }
 
 /// A node.
+#[derive(Debug)]
 pub(crate) struct PlainNode {
     /// What is done there.
     pub(crate) kind: PlainKind,
@@ -45,6 +55,7 @@ pub(crate) struct PlainNode {
 }
 
 /// What is done at a node.
+#[derive(Debug)]
 pub(crate) enum PlainKind {
     /// The end.
     Leaf {
@@ -65,6 +76,7 @@ pub(crate) enum PlainKind {
 }
 
 /// Which rows go left.
+#[derive(Debug)]
 pub(crate) enum Test {
     /// `x[feature] <= threshold`; nothing if the threshold is NaN. With `F32` input, `x < t` is `x <= t.next_down()`.
     AtMost {
@@ -73,7 +85,7 @@ pub(crate) enum Test {
         /// In `f64`; compared exactly.
         threshold: f64,
     },
-    /// The category in `x[feature]` is among some.
+    /// The category in `x[feature]` is among some. [`CategoryRule`] says what values are categories.
     Category {
         /// Column of the input.
         feature: u32,
@@ -100,41 +112,52 @@ impl Ensemble {
     /// [`Refusal::Uncovered`] if they are no trees, or cannot be laid out.
     pub(crate) fn lay_out(self) -> Result<LaidOut, Refusal> {
         self.trees.iter().enumerate().try_for_each(|(index, tree)| self.check(index, tree))?;
-        let mut thresholds = Thresholds::of(&self);
+        let sets = Sets::of(&self)?;
+        let thresholds = Thresholds::of(&self);
         let largest = self.trees.iter().map(|tree| tree.nodes.len() as u64).max().unwrap_or(0);
-        let mut layout = Layout::new(self.n_features, largest);
-        let mut values = Vec::new();
-        for tree in &self.trees {
-            let nodes = thresholds.nodes(tree, &mut values)?;
+        let n_columns = self.n_features.checked_add(sets.len() as u32).filter(|&n| n <= MAX_COLUMNS);
+        let n_columns = n_columns.ok_or_else(|| Refusal::uncovered("it has too many splits by category"))?;
+        let mut layout = Layout::new(n_columns, largest);
+        let mut leaves = LeafValues::new(self.leaves);
+        for (index, tree) in self.trees.iter().enumerate() {
+            let nodes =
+                nodes(tree, &thresholds, &sets, &mut leaves).map_err(|refusal| in_tree(index, refusal))?;
             layout.add(&nodes, &place(&nodes))?;
         }
-        let wide = layout.wide();
-        let has_missing = layout.has_missing();
+        let (wide, has_missing) = (layout.wide(), layout.has_missing());
         let mut arrays = layout.finish();
-        arrays.push(leaf_table(self.leaves, &values));
-        let ranked = thresholds.ranked;
-        if ranked {
-            arrays.extend(thresholds.finish());
-        }
-        let layout = move |ids: &[ArrayId]| {
-            let (rest, encoding) = match ids {
-                [rest @ .., thresholds, starts] if ranked => {
-                    (rest, Encoding::Ranks { thresholds: *thresholds, starts: *starts })
-                }
-                rest => (rest, Encoding::Keys),
-            };
-            TreeLayout::Compact {
-                encoding,
-                categories: None,
-                roots: rest[0],
-                nodes: rest[1],
-                wide,
-                origin: rest[2],
-                missing: has_missing.then(|| rest[3]),
-                leaves: rest[rest.len() - 1],
-            }
+        let [roots, nodes, origin] = [0, 1, 2];
+        let mut add = |staged: Vec<Staged>| {
+            let first = arrays.len();
+            arrays.extend(staged);
+            first..arrays.len()
+        };
+        let leaves = add(vec![leaves.finish()]);
+        let ranks = thresholds.finish().map(|staged| add(staged.into()));
+        let categories = sets.finish().map(|(staged, make)| (add(staged), make));
+        let zeros = self.zero_is_missing.contains(&true).then(|| add(vec![self.zeros()]));
+        let layout = move |ids: &[ArrayId]| TreeLayout::Compact {
+            encoding: ranks.map_or(Encoding::Keys, |at| Encoding::Ranks {
+                thresholds: ids[at.start],
+                starts: ids[at.start + 1],
+            }),
+            categories: categories.map(|(at, make)| make(&ids[at])),
+            zero_missing: zeros.map(|at| ids[at.start]),
+            roots: ids[roots],
+            nodes: ids[nodes],
+            wide,
+            origin: ids[origin],
+            missing: has_missing.then(|| ids[3]),
+            leaves: ids[leaves.start],
         };
         Ok(LaidOut { arrays, layout: Box::new(layout) })
+    }
+
+    /// A byte per feature.
+    fn zeros(&self) -> Staged {
+        let mut zeros: Vec<u8> = self.zero_is_missing.iter().map(|&zero| u8::from(zero)).collect();
+        zeros.resize(self.n_features as usize, 0);
+        Staged::memory("zero_missing", Dtype::U8, vec![zeros.len() as u64], zeros)
     }
 
     fn check(&self, index: usize, tree: &PlainTree) -> Result<(), Refusal> {
@@ -155,7 +178,13 @@ impl Ensemble {
             let PlainKind::Split { test, left, right, .. } = &tree.nodes[at as usize].kind else { continue };
             let feature = match test {
                 Test::AtMost { feature, .. } => *feature,
-                Test::Category { .. } => return refuse("it splits by category".to_owned()),
+                Test::Category { feature, left, known } => {
+                    let words = if self.rule == Some(CategoryRule::Histogram) { left.len() } else { 0 };
+                    if self.rule.is_none() || known.len() != words {
+                        return refuse(format!("node {at} splits by a set of categories that is not one"));
+                    }
+                    *feature
+                }
             };
             if feature >= self.n_features {
                 return refuse(format!("node {at} has the feature {feature}"));
@@ -167,6 +196,31 @@ impl Ensemble {
         }
         Ok(())
     }
+}
+
+/// A tree whose splits read columns and compare keys.
+fn nodes(
+    tree: &PlainTree,
+    thresholds: &Thresholds,
+    sets: &Sets<'_>,
+    leaves: &mut LeafValues,
+) -> Result<Nodes, Refusal> {
+    let mut nodes = Nodes::with_capacity(tree.nodes.len());
+    for node in &tree.nodes {
+        let samples = node.samples.clamp(0.0, f64::from(u32::MAX)) as u32;
+        let (low, split, missing) = match &node.kind {
+            PlainKind::Leaf { value } => (leaves.add(*value)?, None, false),
+            PlainKind::Split { test, left, right, missing_left } => {
+                let (low, feature) = match test {
+                    Test::AtMost { feature, threshold } => (thresholds.low(*feature, *threshold)?, *feature),
+                    Test::Category { feature, left, known } => (0, sets.column(*feature, left, known)),
+                };
+                (low, Some(Split { feature, left: *left, right: *right }), *missing_left)
+            }
+        };
+        nodes.add(TreeNode { low, split, samples }, node.origin, missing);
+    }
+    Ok(nodes)
 }
 
 /// The distinct thresholds of every feature, if rows are compared by rank.
@@ -206,60 +260,57 @@ impl Thresholds {
         Ok(own.partition_point(|known| *known < threshold) as u32)
     }
 
-    fn nodes(&mut self, tree: &PlainTree, values: &mut Vec<f64>) -> Result<Nodes, Refusal> {
-        let mut nodes = Nodes::with_capacity(tree.nodes.len());
-        for node in &tree.nodes {
-            let samples = node.samples.clamp(0.0, f64::from(u32::MAX)) as u32;
-            match &node.kind {
-                PlainKind::Leaf { value } => {
-                    let low =
-                        u32::try_from(values.len()).map_err(|_| Refusal::uncovered("too many leaves"))?;
-                    values.push(*value);
-                    nodes.add(TreeNode { low, split: None, samples }, node.origin, false);
-                }
-                PlainKind::Split { test: Test::AtMost { feature, threshold }, left, right, missing_left } => {
-                    let low = self.low(*feature, *threshold)?;
-                    let split = Split { feature: *feature, left: *left, right: *right };
-                    nodes.add(TreeNode { low, split: Some(split), samples }, node.origin, *missing_left);
-                }
-                PlainKind::Split { .. } => return Err(Refusal::uncovered("it splits by category")),
-            }
-        }
-        Ok(nodes)
-    }
-
-    fn finish(self) -> [Staged; 2] {
+    /// Nothing if rows are not ranked.
+    fn finish(self) -> Option<[Staged; 2]> {
         let mut starts = vec![0u32];
         let mut all = Vec::new();
         for own in self.features {
             all.extend(own);
             starts.push(all.len() as u32);
         }
-        [
-            Staged::memory(
-                "thresholds",
-                Dtype::F64,
-                vec![all.len() as u64],
-                bytemuck::cast_slice(&all).to_vec(),
-            ),
-            Staged::memory(
-                "starts",
-                Dtype::U32,
-                vec![starts.len() as u64],
-                bytemuck::cast_slice(&starts).to_vec(),
-            ),
-        ]
+        let thresholds = bytemuck::cast_slice(&all).to_vec();
+        let start_bytes = bytemuck::cast_slice(&starts).to_vec();
+        self.ranked.then(|| {
+            [
+                Staged::memory("thresholds", Dtype::F64, vec![all.len() as u64], thresholds),
+                Staged::memory("starts", Dtype::U32, vec![starts.len() as u64], start_bytes),
+            ]
+        })
     }
 }
 
-fn leaf_table(float: Float, values: &[f64]) -> Staged {
-    let (dtype, bytes) = match float {
-        Float::F64 => (Dtype::F64, bytemuck::cast_slice(values).to_vec()),
-        Float::F32 => {
-            let values: Vec<f32> = values.iter().map(|value| *value as f32).collect();
-            (Dtype::F32, bytemuck::cast_slice(&values).to_vec())
+/// The distinct values of leaves.
+struct LeafValues {
+    float: Float,
+    ids: FxHashMap<u64, u32>,
+    values: Vec<f64>,
+}
+
+impl LeafValues {
+    fn new(float: Float) -> Self {
+        LeafValues { float, ids: FxHashMap::default(), values: Vec::new() }
+    }
+
+    /// Where `value` is.
+    fn add(&mut self, value: f64) -> Result<u32, Refusal> {
+        let next =
+            u32::try_from(self.values.len()).map_err(|_| Refusal::uncovered("it has too many leaves"))?;
+        Ok(*self.ids.entry(value.to_bits()).or_insert_with(|| {
+            self.values.push(value);
+            next
+        }))
+    }
+
+    fn finish(self) -> Staged {
+        let shape = vec![self.values.len() as u64, 1];
+        match self.float {
+            Float::F64 => {
+                Staged::memory("leaves", Dtype::F64, shape, bytemuck::cast_slice(&self.values).to_vec())
+            }
+            Float::F32 => {
+                let values: Vec<f32> = self.values.iter().map(|value| *value as f32).collect();
+                Staged::memory("leaves", Dtype::F32, shape, bytemuck::cast_slice(&values).to_vec())
+            }
         }
-    };
-    let info = ArrayInfo { dtype, shape: vec![values.len() as u64, 1], order: Order::C };
-    Staged { name: "leaves", index: None, info, role: Role::Predict, data: StagedData::Memory(bytes) }
+    }
 }

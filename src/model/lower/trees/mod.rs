@@ -1,6 +1,7 @@
 //! Decision trees and forests of scikit-learn: estimators to [`Trees`].
 #![forbid(unsafe_code)]
 
+mod categories;
 pub(crate) mod ensemble;
 mod layout;
 mod leaves;
@@ -331,6 +332,7 @@ impl Forest {
             layout: TreeLayout::Compact {
                 encoding: Encoding::Keys,
                 categories: None,
+                zero_missing: None,
                 nodes: ArrayId(0),
                 wide,
                 roots: ArrayId(0),
@@ -345,6 +347,7 @@ impl Forest {
             let layout = TreeLayout::Compact {
                 encoding: Encoding::Keys,
                 categories: None,
+                zero_missing: None,
                 roots: rest[0],
                 nodes: rest[1],
                 wide,

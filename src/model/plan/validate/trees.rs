@@ -5,7 +5,8 @@ use crate::format::ArrayId;
 use crate::model::plan::compact::{Node, Packing};
 use crate::model::plan::validate::{Check, MAX_COLUMNS};
 use crate::model::plan::{
-    Boosted, BoostedKind, Categories, Encoding, Float, Forest, Head, PlanError, TreeLayout, Trees,
+    Boosted, BoostedKind, Categories, CategoryRule, Encoding, Float, Forest, Head, PlanError, TreeLayout,
+    Trees,
 };
 
 impl Check<'_> {
@@ -17,11 +18,24 @@ impl Check<'_> {
             Head::Boosted(boosted) => self.boosted(boosted)?,
         }
         match trees.layout {
-            TreeLayout::Compact { encoding, categories, nodes, wide, roots, leaves, missing, origin } => {
+            TreeLayout::Compact {
+                encoding,
+                categories,
+                zero_missing,
+                nodes,
+                wide,
+                roots,
+                leaves,
+                missing,
+                origin,
+            } => {
                 let mut n_columns = u64::from(trees.n_features);
                 self.encoding(trees, encoding)?;
                 if let Some(categories) = categories {
                     n_columns += self.categories(trees, &categories)?;
+                }
+                if let Some(zero_missing) = zero_missing {
+                    self.array::<u8>("zero_missing", zero_missing, &[u64::from(trees.n_features)])?;
                 }
                 let n_columns = u32::try_from(n_columns).unwrap_or(u32::MAX);
                 self.columns("n_features and sets of categories", n_columns)?;
@@ -109,8 +123,15 @@ impl Check<'_> {
         let starts = self.starts("starts", categories.starts, n_sets)?;
         let n_words = u64::from(starts.last().copied().unwrap_or(0));
         self.array::<u32>("left", categories.left, &[n_words])?;
-        if let Some(known) = categories.known {
-            self.array::<u32>("known", known, &[n_words])?;
+        match (categories.rule, categories.known) {
+            (CategoryRule::Histogram, Some(known)) => {
+                self.array::<u32>("known", known, &[n_words])?;
+            }
+            (CategoryRule::LightGbm | CategoryRule::XgBoost, None) => {}
+            (_, known) => {
+                let found = u64::from(known.is_some());
+                return Err(self.field("known", "only under the rule `histogram`, and there", found));
+            }
         }
         Ok(n_sets)
     }
