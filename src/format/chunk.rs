@@ -13,6 +13,8 @@ use crate::format::{PART_ALIGN, align_up};
 
 /// Bytes that are written at once, at multiples of their number.
 pub(super) const CHUNK: usize = 2 << 20;
+/// What a small file needs; clearing more memory would take longer than to write it.
+const FIRST: usize = 32 << 10;
 /// Chunks that are being written or wait for it.
 const SPARE: usize = 2;
 
@@ -73,6 +75,10 @@ impl Chunk {
         if self.used == CHUNK {
             flush(self)?;
         }
+        if self.used >= self.bytes.len() {
+            let len = if self.used <= FIRST { FIRST * 4 } else { CHUNK };
+            self.bytes.resize(len, 0);
+        }
         Ok(&mut self.bytes[self.used..])
     }
 
@@ -114,7 +120,7 @@ pub(super) struct ChunkWriter<W> {
 impl<W: Write + Seek> ChunkWriter<W> {
     pub(super) fn new(mut out: W) -> Result<Self, WriteError> {
         out.rewind().map_err(|source| WriteError::Output { offset: 0, source })?;
-        let chunk = Chunk { bytes: vec![0; CHUNK], start: 0, skip: 0, used: PROLOGUE_LEN as usize };
+        let chunk = Chunk { bytes: vec![0; FIRST], start: 0, skip: 0, used: PROLOGUE_LEN as usize };
         Ok(ChunkWriter { out, chunk, spare: Vec::new() })
     }
 
@@ -167,6 +173,12 @@ impl<W: Write + Seek> ChunkWriter<W> {
     }
 
     pub(super) fn finish(mut self, prologue: &[u8]) -> Result<W, WriteError> {
+        if let (0, Some(first)) = (self.chunk.start, self.chunk.bytes.get_mut(..prologue.len())) {
+            first.copy_from_slice(prologue);
+            self.chunk.write_to(&mut self.out)?;
+            self.out.flush().map_err(|source| WriteError::Output { offset: 0, source })?;
+            return Ok(self.out);
+        }
         self.chunk.write_to(&mut self.out)?;
         let write = |out: &mut W| {
             out.seek(SeekFrom::Start(0))?;

@@ -1,5 +1,5 @@
-//! The steps by which a file comes to be: a file without a name, bytes, sync, a temporary name, rename, sync of the
-//! directory.
+//! The steps by which a file comes to be: a file without a name, bytes, sync, its name, sync of the directory. Where there
+//! is a file of that name, the new one gets a temporary name first, and is renamed.
 //!
 //! Whoever looks at the path sees the old file or the new one, whole, also after a crash between any two steps. A
 //! process that is killed while it writes leaves nothing, since the system frees a file without a name; only file
@@ -56,6 +56,8 @@ pub(crate) trait Steps {
     fn create(&mut self, dir: &Path, prefix: &str, mode: u32) -> io::Result<Unpublished>;
     /// Waits until the bytes of the file are on disk.
     fn sync(&mut self, file: &File) -> io::Result<()>;
+    /// Gives a file without a name its own name; `false` if there is a file of that name.
+    fn link(&mut self, file: &File, path: &Path) -> io::Result<bool>;
     /// Gives the file a temporary name in `dir`, if it has none.
     fn name(&mut self, file: Unpublished, dir: &Path, prefix: &str) -> io::Result<NamedTempFile>;
     /// Gives the file its own name, in place of the old one.
@@ -102,6 +104,14 @@ impl Steps for RealSteps {
         temporary(prefix).permissions(permissions).tempfile_in(dir).map(Unpublished::Named)
     }
 
+    fn link(&mut self, file: &File, path: &Path) -> io::Result<bool> {
+        match link_unnamed(file, path) {
+            Ok(()) => Ok(true),
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Ok(false),
+            Err(error) => Err(error),
+        }
+    }
+
     fn name(&mut self, file: Unpublished, dir: &Path, prefix: &str) -> io::Result<NamedTempFile> {
         match file {
             Unpublished::Named(file) => Ok(file),
@@ -134,6 +144,10 @@ struct Unsynced(RealSteps);
 impl Steps for Unsynced {
     fn create(&mut self, dir: &Path, prefix: &str, mode: u32) -> io::Result<Unpublished> {
         self.0.create(dir, prefix, mode)
+    }
+
+    fn link(&mut self, file: &File, path: &Path) -> io::Result<bool> {
+        self.0.link(file, path)
     }
 
     fn name(&mut self, file: Unpublished, dir: &Path, prefix: &str) -> io::Result<NamedTempFile> {
@@ -191,6 +205,8 @@ pub(crate) struct Pending<S = RealSteps> {
     prefix: String,
     path: PathBuf,
     dir: PathBuf,
+    /// Whether there was a file at the path.
+    replaces: bool,
 }
 
 impl Pending {
@@ -204,12 +220,12 @@ impl<S: Steps> Pending<S> {
     pub(crate) fn create_by(mut steps: S, path: &Path) -> Result<Self, StepError> {
         let not_a_file = |found| StepError::NotAFile { path: path.to_owned(), found };
         let name = path.file_name().ok_or_else(|| not_a_file("a directory"))?;
-        let mode = match std::fs::metadata(path) {
+        let (mode, replaces) = match std::fs::metadata(path) {
             Ok(old) if old.is_dir() => return Err(not_a_file("a directory")),
             Ok(old) if !old.is_file() => return Err(not_a_file("a device, socket or FIFO")),
-            Ok(old) => old.permissions().mode() & 0o777,
+            Ok(old) => (old.permissions().mode() & 0o777, true),
             // Without an old file as a model: readable by all, as far as the umask lets it.
-            Err(_) => 0o644,
+            Err(_) => (0o644, false),
         };
         let dir = match path.parent() {
             Some(dir) if !dir.as_os_str().is_empty() => dir,
@@ -218,7 +234,7 @@ impl<S: Steps> Pending<S> {
         let prefix = format!(".{}.", name.to_string_lossy().chars().take(100).collect::<String>());
         let created = steps.create(dir, &prefix, mode);
         let file = created.map_err(failed("create a file in", dir))?;
-        Ok(Pending { steps, file, prefix, path: path.to_owned(), dir: dir.to_owned() })
+        Ok(Pending { steps, file, prefix, path: path.to_owned(), dir: dir.to_owned(), replaces })
     }
 
     /// The file to write to.
@@ -229,9 +245,15 @@ impl<S: Steps> Pending<S> {
     /// Makes the file appear at its path. On an error the path holds what it held before.
     pub(crate) fn commit(mut self) -> Result<(), StepError> {
         self.steps.sync(self.file.file()).map_err(failed("write to disk", &self.path))?;
-        let named = self.steps.name(self.file, &self.dir, &self.prefix);
-        let named = named.map_err(failed("name a file in", &self.dir))?;
-        self.steps.rename(named, &self.path).map_err(failed("replace", &self.path))?;
+        let linked = match &self.file {
+            Unpublished::Unnamed(file) if !self.replaces => self.steps.link(file, &self.path),
+            _ => Ok(false),
+        };
+        if !linked.map_err(failed("name", &self.path))? {
+            let named = self.steps.name(self.file, &self.dir, &self.prefix);
+            let named = named.map_err(failed("name a file in", &self.dir))?;
+            self.steps.rename(named, &self.path).map_err(failed("replace", &self.path))?;
+        }
         self.steps.sync_dir(&self.dir).map_err(failed("write to disk the directory", &self.dir))
     }
 }

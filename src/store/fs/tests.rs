@@ -60,6 +60,10 @@ impl Steps for StoppingSteps {
         })
     }
 
+    fn link(&mut self, file: &File, path: &Path) -> io::Result<bool> {
+        self.step(|| RealSteps.link(file, path))
+    }
+
     fn name(&mut self, file: Unpublished, dir: &Path, prefix: &str) -> io::Result<NamedTempFile> {
         let dies = self.dies();
         self.step(|| {
@@ -143,6 +147,35 @@ fn a_process_that_dies_at_any_step_leaves_the_old_file_or_the_new_one_whole() {
             });
         }
     }
+}
+
+#[test]
+fn where_no_file_was_any_stop_leaves_none_or_the_whole_one() {
+    for (step, end) in
+        (0..4).flat_map(|step| [(step, End::Refused), (step, End::DiesBefore), (step, End::DiesAfter)])
+    {
+        let dir = tempdir().unwrap();
+        let path = dir.path().join("m.onecopy");
+        let steps = StoppingSteps { stop_at: step, end, named: false, taken: 0 };
+        assert!(publish_by(steps, &path, |file| file.write_all(b"new content")).is_err(), "step {step}");
+        let there = step == 3 || (step == 2 && end == End::DiesAfter);
+        let expected: &[&str] = if there { &["m.onecopy"] } else { &[] };
+        assert_eq!(expected, names(&dir), "step {step}");
+        assert!(!there || fs::read(&path).unwrap() == b"new content");
+    }
+}
+
+#[test]
+fn a_file_that_appears_meanwhile_is_replaced() {
+    let dir = tempdir().unwrap();
+    let path = dir.path().join("m.onecopy");
+    let write = |file: &mut File| {
+        File::create(&path)?.write_all(b"of another process")?;
+        file.write_all(b"new content")
+    };
+    publish_by(RealSteps, &path, write).unwrap();
+    assert_eq!(b"new content", &fs::read(&path).unwrap()[..]);
+    assert_eq!(["m.onecopy"], names(&dir)[..]);
 }
 
 #[test]
