@@ -6,6 +6,8 @@ use std::thread;
 
 /// More threads than this wait for memory.
 const MAX_THREADS: usize = 8;
+/// Bytes of input from which on threads are started: some milliseconds of work.
+const THREADS_FROM: u64 = 8 << 20;
 /// Results that wait for the consumer, per thread.
 const WAITING: usize = 2;
 /// Results that exist at a time, per thread: those that wait, the one being made and the one being consumed.
@@ -14,6 +16,11 @@ pub(crate) const IN_FLIGHT: usize = WAITING + 2;
 /// Threads that this machine can keep busy.
 pub(crate) fn threads() -> usize {
     thread::available_parallelism().map_or(1, usize::from).clamp(1, MAX_THREADS)
+}
+
+/// Threads that are worth their start for so many bytes.
+pub(crate) fn threads_for(bytes: u64) -> usize {
+    if bytes < THREADS_FROM { 1 } else { threads() }
 }
 
 /// Runs `work` on every item, in `threads` threads, and gives the results to `consume` in the order of items.

@@ -50,31 +50,35 @@ pub(super) fn chunks(members: &[Member], row_bytes: u64) -> Vec<Chunk> {
     chunks
 }
 
-/// Fills `buf` with the rows of a chunk; `array` says which array a segment's rows are read from.
-pub(super) fn read(
-    chunk: &Chunk,
-    row_bytes: u64,
-    arrays: &dyn ArraySource,
-    array: impl Fn(&Segment) -> ArrayId,
-    buf: &mut Vec<u8>,
-) -> io::Result<()> {
-    let too_long = |_| io::Error::from(io::ErrorKind::OutOfMemory);
-    let rows: u64 = chunk.iter().map(|segment| segment.rows).sum();
-    buf.resize(usize::try_from(rows * row_bytes).map_err(too_long)?, 0);
-    let mut rest = buf.as_mut_slice();
-    for segment in chunk {
-        let (part, after) = rest.split_at_mut(usize::try_from(segment.rows * row_bytes).map_err(too_long)?);
-        arrays.read_at(array(segment), segment.first * row_bytes, part)?;
-        rest = after;
-    }
-    Ok(())
+/// What a thread reads into.
+#[derive(Default)]
+pub(super) struct Buffers {
+    pub(super) records: Vec<u8>,
+    pub(super) values: Vec<u8>,
 }
 
-/// [`in_order`](crate::model::in_order::in_order) on chunks, in all threads.
+/// The rows of a segment, of an array whose rows are those of the segment's: where they lie, or read into `buf`.
+pub(super) fn rows<'a>(
+    segment: &Segment,
+    array: ArrayId,
+    row_bytes: u64,
+    arrays: &'a dyn ArraySource,
+    buf: &'a mut Vec<u8>,
+) -> io::Result<&'a [u8]> {
+    let (start, len) = (segment.first * row_bytes, segment.rows * row_bytes);
+    if let Some(bytes) = arrays.slice(array, start..start + len) {
+        return Ok(bytes);
+    }
+    buf.resize(usize::try_from(len).map_err(|_| io::ErrorKind::OutOfMemory)?, 0);
+    arrays.read_at(array, start, buf)?;
+    Ok(buf)
+}
+
+/// [`in_order`](crate::model::in_order::in_order) on chunks, in as many threads as their work is worth.
 pub(super) fn in_order<S: Default, T: Send, R>(
     chunks: &[Chunk],
     work: impl Fn(&Chunk, &mut S) -> io::Result<T> + Sync,
     consume: impl FnOnce(&mut dyn FnMut() -> Option<io::Result<T>>) -> R,
 ) -> R {
-    in_order::in_order(chunks, in_order::threads(), work, consume)
+    in_order::in_order(chunks, in_order::threads_for(chunks.len() as u64 * CHUNK), work, consume)
 }

@@ -1,46 +1,22 @@
 //! Records taken apart: the narrowest type of each field, and its elements in that type.
 #![forbid(unsafe_code)]
 
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::slice;
 
 use crate::format::dtype::{Kind, Plain};
-use crate::model::array::ArraySource;
-use crate::model::pack::PackError;
-use crate::model::pack::chunks::{chunks, in_order, read};
-use crate::model::pack::layout::{Column, Form, Layout};
+use crate::model::pack::layout::Column;
 
-/// Looks at every record once and gives each column the narrowest type.
-pub(super) fn narrow(layout: &mut Layout, arrays: &dyn ArraySource) -> Result<(), PackError> {
-    for group in &mut layout.groups {
-        let row_bytes = group.row_bytes();
-        let stride = group.info.dtype.itemsize() as usize;
-        let Form::Columns(columns) = &mut group.form else { continue };
-        let open: Vec<AtomicBool> = columns.iter().map(|_| AtomicBool::new(true)).collect();
-        let look = |chunk: &_, buf: &mut Vec<u8>| {
-            read(chunk, row_bytes, arrays, |segment| segment.array, buf)?;
-            let ranges = columns.iter().zip(&open).map(|(column, open)| {
-                let range = if open.load(Ordering::Relaxed) { range_of(buf, stride, column) } else { None };
-                open.store(range.is_some(), Ordering::Relaxed);
-                range
-            });
-            Ok(ranges.collect::<Vec<_>>())
-        };
-        let start = |column: &Column| is_number(column.field.dtype).then_some(Range::EMPTY);
-        let mut ranges: Vec<_> = columns.iter().map(start).collect();
-        let merged = in_order(&chunks(&group.members, row_bytes), look, |next| {
-            while let Some(found) = next() {
-                for (range, found) in ranges.iter_mut().zip(found?) {
-                    *range = range.zip(found).map(|(range, found)| range.with(found));
-                }
-            }
-            Ok(())
-        });
-        merged.map_err(|source| PackError::Read { array: group.name.clone(), source })?;
-        for (column, range) in columns.iter_mut().zip(ranges) {
-            column.stored = range.map_or(column.stored, |range| range.narrowest(column.field.dtype));
-        }
-    }
-    Ok(())
+/// Bytes of records that are gone through column by column while they stay in the first-level cache.
+const BLOCK: usize = 16 << 10;
+
+/// Records in a block.
+pub(super) fn rows_in_block(stride: usize) -> usize {
+    (BLOCK / stride.max(1)).max(1)
+}
+
+/// Records a block at a time.
+pub(super) fn blocks(records: &[u8], stride: usize) -> slice::Chunks<'_, u8> {
+    records.chunks(rows_in_block(stride) * stride.max(1))
 }
 
 /// Smallest and largest value of a column of integers.
@@ -81,7 +57,7 @@ impl Range {
 }
 
 /// Whether a narrower type could hold some values of this one.
-fn is_number(dtype: Plain) -> bool {
+pub(super) fn is_number(dtype: Plain) -> bool {
     match dtype.kind {
         Kind::Int | Kind::Uint => !dtype.big_endian && dtype.itemsize > 1,
         Kind::Float => !dtype.big_endian && dtype.itemsize == 8,
@@ -90,7 +66,7 @@ fn is_number(dtype: Plain) -> bool {
 }
 
 /// The range of a column, if its type can be narrowed at all and every value is an integer.
-fn range_of(records: &[u8], stride: usize, column: &Column) -> Option<Range> {
+pub(super) fn range_of(records: &[u8], stride: usize, column: &Column) -> Option<Range> {
     let dtype = column.field.dtype;
     if !is_number(dtype) {
         return None;
@@ -127,6 +103,12 @@ pub(super) fn unsigned(value: f64) -> (u32, bool) {
 
 fn each<const N: usize>(records: &[u8], stride: usize, column: &Column, mut f: impl FnMut([u8; N])) {
     let (start, len) = place(column);
+    if (len, stride) == (N, 64) {
+        // The node of a tree: a stride that the compiler knows.
+        let elements =
+            records.as_chunks::<64>().0.iter().filter_map(|record| record.get(start..)?.first_chunk());
+        return elements.for_each(|element| f(*element));
+    }
     for record in records.chunks_exact(stride.max(1)) {
         for element in record[start..start + len].as_chunks::<N>().0 {
             f(*element);

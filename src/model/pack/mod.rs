@@ -18,6 +18,7 @@ mod layout;
 mod quotients;
 pub(crate) mod restore;
 mod rewrite;
+mod scan;
 mod store;
 mod terms;
 #[cfg(test)]
@@ -75,8 +76,7 @@ pub(crate) fn pack(
 ) -> Result<Graph, PackError> {
     let walk = walk(&graph, arrays);
     let (mut layout, mut names) = Layout::new(&walk, arrays, stored);
-    columns::narrow(&mut layout, arrays)?;
-    quotients::find(&mut layout, arrays)?;
+    scan::scan(&mut layout, arrays)?;
     let ids = store::store(&layout, &mut names, arrays, sink)?;
     let terms = terms::store(&walk, &mut names, sink)?;
     plan.renumber(|node| walk.number.get(node as usize).copied().unwrap_or_default());

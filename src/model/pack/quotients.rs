@@ -1,43 +1,21 @@
 //! Values of classification trees: counts, divided by the weight of their node.
 #![forbid(unsafe_code)]
 
-use std::sync::atomic::{AtomicBool, Ordering};
-
-use crate::format::ArrayInfo;
 use crate::format::dtype::{Dtype, Kind, Plain};
-use crate::model::array::ArraySource;
-use crate::model::pack::PackError;
-use crate::model::pack::chunks::{Chunk, Segment, chunks, in_order, read};
-use crate::model::pack::columns::{Range, unsigned};
+use crate::format::{ArrayId, ArrayInfo};
+use crate::model::pack::chunks::Segment;
+use crate::model::pack::columns::{Range, rows_in_block, unsigned};
 use crate::model::pack::layout::{Form, Group, Layout};
-
-/// Finds the values that can be stored as integers.
-pub(super) fn find(layout: &mut Layout, arrays: &dyn ArraySource) -> Result<(), PackError> {
-    for index in 0..layout.groups.len() {
-        let Some(values) = Values::of(layout, index) else { continue };
-        let found = values.look(arrays);
-        let name = values.group.name.clone();
-        let form = found.map_err(|source| PackError::Read { array: name, source })?;
-        if let (Some(group), Some(form)) = (layout.groups.get_mut(index), form) {
-            group.form = form;
-        }
-    }
-    Ok(())
-}
 
 /// The values of trees beside their nodes.
 pub(super) struct Values<'a> {
-    group: &'a Group,
-    nodes: &'a Group,
-    /// Where the weight lies in a node.
+    /// Index of the group of values.
+    pub(super) index: usize,
+    /// That group.
+    pub(super) group: &'a Group,
+    /// Bytes of a node, and where the weight lies in it.
+    stride: usize,
     offset: usize,
-}
-
-/// What a thread reads into.
-#[derive(Default)]
-pub(super) struct Buffers {
-    values: Vec<u8>,
-    nodes: Vec<u8>,
 }
 
 const WIDE: Plain = Plain::new(Kind::Float, 8);
@@ -50,74 +28,68 @@ impl<'a> Values<'a> {
         let nodes = layout.groups.get(sibling.group)?;
         let Form::Columns(columns) = &nodes.form else { return None };
         let offset = columns.get(sibling.field)?.field.offset as usize;
-        (group.row_bytes() > 0).then_some(Values { group, nodes, offset })
+        let stride = (nodes.row_bytes() as usize).max(1);
+        (group.row_bytes() > 0).then_some(Values { index, group, stride, offset })
     }
 
-    /// Rows in chunks, of values and nodes together.
-    pub(super) fn chunks(&self) -> Vec<Chunk> {
-        chunks(&self.group.members, self.group.row_bytes().saturating_add(self.nodes.row_bytes()))
+    /// All groups of values beside the nodes of group `index`.
+    pub(super) fn beside_all(layout: &'a Layout, index: usize) -> Vec<Self> {
+        let own = |group: &Group| group.sibling.is_some_and(|sibling| sibling.group == index);
+        let groups = layout.groups.iter().enumerate().filter(|(_, group)| own(group));
+        groups.filter_map(|(at, _)| Values::of(layout, at)).collect()
+    }
+
+    /// The array of values beside the nodes of a segment.
+    pub(super) fn beside(&self, segment: &Segment) -> ArrayId {
+        self.group.members.get(segment.member).map_or(segment.array, |member| member.array)
+    }
+
+    /// Values and their nodes, some rows at a time.
+    pub(super) fn blocks<'b>(
+        &self,
+        values: &'b [u8],
+        nodes: &'b [u8],
+    ) -> impl Iterator<Item = (&'b [u8], &'b [u8])> {
+        let rows = rows_in_block(self.stride);
+        values.chunks(rows * self.group.row_bytes() as usize).zip(nodes.chunks(rows * self.stride))
     }
 
     /// The stored array.
-    pub(super) fn info(&self, dtype: Plain) -> ArrayInfo {
-        ArrayInfo { dtype: Dtype::Plain(dtype), ..self.group.info.clone() }
+    pub(super) fn info(&self) -> ArrayInfo {
+        match self.group.form {
+            Form::Quotients { dtype, .. } => {
+                ArrayInfo { dtype: Dtype::Plain(dtype), ..self.group.info.clone() }
+            }
+            _ => self.group.info.clone(),
+        }
     }
 
-    /// Whether all values are integers, or else all are integers divided by their weight, and how large those are.
-    fn look(&self, arrays: &dyn ArraySource) -> std::io::Result<Option<Form>> {
-        let open = [AtomicBool::new(true), AtomicBool::new(true)];
-        let look = |chunk: &Chunk, buffers: &mut Buffers| {
-            let mut ranges = [None; 2];
-            if open.iter().all(|open| !open.load(Ordering::Relaxed)) {
-                return Ok(ranges);
-            }
-            self.read(chunk, arrays, buffers)?;
-            for ((divided, range), open) in [false, true].into_iter().zip(&mut ranges).zip(&open) {
-                if open.load(Ordering::Relaxed) {
-                    *range = self.range(buffers, divided);
-                    open.store(range.is_some(), Ordering::Relaxed);
-                }
-            }
-            Ok(ranges)
-        };
-        let mut ranges = [Some(Range::EMPTY); 2];
-        in_order(&self.chunks(), look, |next| {
-            while let Some(found) = next() {
-                for (range, found) in ranges.iter_mut().zip(found?) {
-                    *range = range.zip(found).map(|(range, found)| range.with(found));
-                }
-            }
-            Ok::<_, std::io::Error>(())
-        })?;
+    /// The form for these ranges, of the values and of their numerators.
+    pub(super) fn form(plain: Option<Range>, divided: Option<Range>) -> Option<Form> {
         let form = |divided: bool, range: Range| Form::Quotients { dtype: range.narrowest(WIDE), divided };
-        let [plain, divided] = ranges;
-        Ok(plain.map(|range| form(false, range)).or_else(|| divided.map(|range| form(true, range))))
-    }
-
-    fn read(&self, chunk: &Chunk, arrays: &dyn ArraySource, buffers: &mut Buffers) -> std::io::Result<()> {
-        let nodes = |segment: &Segment| {
-            self.nodes.members.get(segment.member).map_or(segment.array, |member| member.array)
-        };
-        read(chunk, self.group.row_bytes(), arrays, |segment| segment.array, &mut buffers.values)?;
-        read(chunk, self.nodes.row_bytes(), arrays, nodes, &mut buffers.nodes)
+        plain.map(|range| form(false, range)).or_else(|| divided.map(|range| form(true, range)))
     }
 
     /// Calls `f` with every value and its weight.
-    fn each(&self, buffers: &Buffers, mut f: impl FnMut(f64, f64)) {
-        let values = buffers.values.chunks_exact(self.group.row_bytes() as usize);
-        let nodes = buffers.nodes.chunks_exact((self.nodes.row_bytes() as usize).max(1));
-        for (values, node) in values.zip(nodes) {
-            let weight = node[self.offset..].first_chunk().map_or(0.0, |bytes| f64::from_le_bytes(*bytes));
+    fn each(&self, values: &[u8], nodes: &[u8], mut f: impl FnMut(f64, f64)) {
+        let weight = |node: &[u8]| {
+            let bytes = node.get(self.offset..).and_then(|bytes| bytes.first_chunk());
+            bytes.map_or(0.0, |bytes| f64::from_le_bytes(*bytes))
+        };
+        let rows = values.chunks_exact(self.group.row_bytes() as usize);
+        for (values, node) in rows.zip(nodes.chunks_exact(self.stride)) {
+            let weight = weight(node);
             for value in values.as_chunks().0 {
                 f(f64::from_le_bytes(*value), weight);
             }
         }
     }
 
-    fn range(&self, buffers: &Buffers, divided: bool) -> Option<Range> {
+    /// The range of the values, or of their numerators, if all are integers.
+    pub(super) fn range(&self, values: &[u8], nodes: &[u8], divided: bool) -> Option<Range> {
         let mut most = 0;
         let mut exact = true;
-        self.each(buffers, |value, weight| {
+        self.each(values, nodes, |value, weight| {
             let (integer, same) = if divided { numerator(value, weight) } else { unsigned(value) };
             exact &= same;
             most = most.max(integer);
@@ -125,28 +97,35 @@ impl<'a> Values<'a> {
         exact.then(|| Range::of(0).with(Range::of(most.into())))
     }
 
-    /// The numerators of a chunk.
-    pub(super) fn numerators(
-        &self,
-        chunk: &Chunk,
-        arrays: &dyn ArraySource,
-        buffers: &mut Buffers,
-        dtype: Plain,
-        divided: bool,
-    ) -> std::io::Result<Vec<u8>> {
-        self.read(chunk, arrays, buffers)?;
-        let size = dtype.itemsize as usize;
-        let mut out = Vec::with_capacity(buffers.values.len() / 8 * size);
-        self.each(buffers, |value, weight| {
-            let integer = if divided { numerator(value, weight).0 } else { unsigned(value).0 };
-            out.extend_from_slice(&integer.to_le_bytes()[..size.min(4)]);
-        });
-        Ok(out)
+    /// Appends the values as they are stored.
+    pub(super) fn gather(&self, values: &[u8], nodes: &[u8], out: &mut Vec<u8>) {
+        match self.group.form {
+            Form::Quotients { dtype, divided } => match dtype.itemsize {
+                1 => self.write(values, nodes, divided, out, |[a, ..]| [a]),
+                2 => self.write(values, nodes, divided, out, |[a, b, ..]| [a, b]),
+                _ => self.write(values, nodes, divided, out, |bytes| bytes),
+            },
+            _ => out.extend_from_slice(values),
+        }
     }
 
-    /// Name of the array in the file.
-    pub(super) fn name(&self) -> &str {
-        &self.group.name
+    fn write<const N: usize>(
+        &self,
+        values: &[u8],
+        nodes: &[u8],
+        divided: bool,
+        out: &mut Vec<u8>,
+        narrow: impl Fn([u8; 4]) -> [u8; N],
+    ) {
+        let before = out.len();
+        out.resize(before + values.len() / 8 * N, 0);
+        let mut slots = out[before..].as_chunks_mut::<N>().0.iter_mut();
+        self.each(values, nodes, |value, weight| {
+            let integer = if divided { numerator(value, weight).0 } else { unsigned(value).0 };
+            if let Some(slot) = slots.next() {
+                *slot = narrow(integer.to_le_bytes());
+            }
+        });
     }
 }
 

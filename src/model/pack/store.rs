@@ -4,15 +4,15 @@
 use std::io::{self, Read};
 use std::ops::Range;
 
-use crate::format::dtype::{Dtype, Field, Plain};
+use crate::format::dtype::{Dtype, Field};
 use crate::format::lanes::NewArray;
 use crate::format::{ArrayId, ArrayInfo, Role};
 use crate::model::array::{ArraySink, ArraySource};
 use crate::model::pack::PackError;
-use crate::model::pack::chunks::{Chunk, chunks, in_order, read};
-use crate::model::pack::columns::gather;
+use crate::model::pack::chunks::{Buffers, Chunk, chunks, in_order, rows};
+use crate::model::pack::columns::{blocks, gather};
 use crate::model::pack::layout::{Column, Form, Group, Layout, Names};
-use crate::model::pack::quotients::{Buffers, Values};
+use crate::model::pack::quotients::Values;
 
 /// Arrays below this size share pages in the file, so they lie together.
 const SMALL: u64 = 64 << 10;
@@ -27,19 +27,37 @@ pub(super) fn store(
     let mut order: Vec<usize> = (0..layout.groups.len()).collect();
     order.sort_by_key(|index| layout.groups.get(*index).is_some_and(is_big));
     let mut ids = vec![Vec::new(); layout.groups.len()];
-    for index in order {
-        let (Some(group), Some(ids)) = (layout.groups.get(index), ids.get_mut(index)) else { continue };
-        *ids = match &group.form {
+    let mut order = order.into_iter().peekable();
+    while let Some(index) = order.next() {
+        let Some(group) = layout.groups.get(index) else { continue };
+        let own = match &group.form {
             Form::Stored(id) => vec![*id],
             Form::Plain => vec![store_plain(group, arrays, sink)?],
-            Form::Columns(columns) => store_columns(group, columns, names, arrays, sink)?,
-            Form::Quotients { dtype, divided } => match Values::of(layout, index) {
-                Some(values) => vec![store_numerators(&values, *dtype, *divided, arrays, sink)?],
+            Form::Columns(columns) => {
+                let values = order.next_if(|next| beside(layout, *next) == Some(index));
+                let parts =
+                    Parts { records: group, columns, values: values.and_then(|at| Values::of(layout, at)) };
+                let mut own = parts.store(names, arrays, sink)?;
+                if let Some(ids) = values.and_then(|at| ids.get_mut(at)) {
+                    *ids = own.split_off(columns.len());
+                }
+                own
+            }
+            Form::Quotients { .. } => match Values::of(layout, index) {
+                Some(values) => vec![store_numerators(layout, &values, arrays, sink)?],
                 None => vec![store_plain(group, arrays, sink)?],
             },
         };
+        if let Some(ids) = ids.get_mut(index) {
+            *ids = own;
+        }
     }
     Ok(ids)
+}
+
+/// The records beside which group `index` of values can be stored.
+fn beside(layout: &Layout, index: usize) -> Option<usize> {
+    Values::of(layout, index)?.group.sibling.map(|sibling| sibling.group)
 }
 
 fn is_big(group: &Group) -> bool {
@@ -98,47 +116,99 @@ fn store_plain(
     add(sink, &group.name, &group.info, read)
 }
 
-fn store_columns(
-    group: &Group,
-    columns: &[Column],
-    names: &mut Names,
-    arrays: &dyn ArraySource,
-    sink: &mut dyn ArraySink,
-) -> Result<Vec<ArrayId>, PackError> {
-    let chunks = chunks(&group.members, group.row_bytes());
-    let stride = group.info.dtype.itemsize() as usize;
-    let infos: Vec<ArrayInfo> = columns.iter().map(|column| column_info(group, column)).collect();
-    let names: Vec<String> = columns
-        .iter()
-        .map(|column| names.unique(&format!("{}.{}", group.name, plain(&column.field.name))))
-        .collect();
-    let work = |chunk: &Chunk, buf: &mut Vec<u8>| {
-        read(chunk, group.row_bytes(), arrays, |segment| segment.array, buf)?;
-        let mut parts = vec![Vec::new(); columns.len()];
-        columns.iter().zip(&mut parts).for_each(|(column, part)| gather(buf, stride, column, part));
-        Ok(parts)
-    };
-    let new: Vec<NewArray<'_>> =
-        names.iter().zip(&infos).map(|(name, info)| NewArray { name, info, role: Role::Rebuild }).collect();
-    in_order(&chunks, work, |next| {
-        let mut failed = None;
-        let mut pull = || next().transpose().map_err(|error| keep(error, &mut failed));
-        let added = sink.add_together(&new, &mut pull);
-        told(added, failed, &group.name)
-    })
+/// Records and the values beside them, which are read together and stored one after the other.
+struct Parts<'a> {
+    records: &'a Group,
+    columns: &'a [Column],
+    values: Option<Values<'a>>,
 }
 
+impl Parts<'_> {
+    fn store(
+        &self,
+        names: &mut Names,
+        arrays: &dyn ArraySource,
+        sink: &mut dyn ArraySink,
+    ) -> Result<Vec<ArrayId>, PackError> {
+        let name = |column: &Column| format!("{}.{}", self.records.name, plain(&column.field.name));
+        let names = self.columns.iter().map(|column| names.unique(&name(column)));
+        let names: Vec<String> =
+            names.chain(self.values.iter().map(|values| values.group.name.clone())).collect();
+        let infos = self.columns.iter().map(|column| column_info(self.records, column));
+        let infos: Vec<ArrayInfo> = infos.chain(self.values.iter().map(Values::info)).collect();
+        let new = |(name, info)| NewArray { name, info, role: Role::Rebuild };
+        let new: Vec<NewArray<'_>> = names.iter().map(String::as_str).zip(&infos).map(new).collect();
+        let row_bytes = self
+            .values
+            .iter()
+            .fold(self.records.row_bytes(), |bytes, values| bytes.saturating_add(values.group.row_bytes()));
+        let chunks = chunks(&self.records.members, row_bytes);
+        let work = |chunk: &Chunk, buffers: &mut Buffers| self.take_apart(chunk, &infos, arrays, buffers);
+        in_order(&chunks, work, |next| {
+            let mut failed = None;
+            let mut pull = || next().transpose().map_err(|error| keep(error, &mut failed));
+            let added = sink.add_together(&new, &mut pull);
+            told(added, failed, &self.records.name)
+        })
+    }
+
+    /// The rows of a chunk in the arrays that they go to.
+    fn take_apart(
+        &self,
+        chunk: &Chunk,
+        infos: &[ArrayInfo],
+        arrays: &dyn ArraySource,
+        buffers: &mut Buffers,
+    ) -> io::Result<Vec<Vec<u8>>> {
+        let n_rows: u64 = chunk.iter().map(|segment| segment.rows).sum();
+        let stride = self.records.info.dtype.itemsize() as usize;
+        let room = |info: &ArrayInfo| Vec::with_capacity((n_rows * row_bytes(info)) as usize);
+        let mut parts: Vec<Vec<u8>> = infos.iter().map(room).collect();
+        for segment in chunk {
+            let Buffers { records, values } = buffers;
+            let records = rows(segment, segment.array, self.records.row_bytes(), arrays, records)?;
+            for block in blocks(records, stride) {
+                let columns = self.columns.iter().zip(&mut parts);
+                columns.for_each(|(column, part)| gather(block, stride, column, part));
+            }
+            if let (Some(own), Some(part)) = (&self.values, parts.get_mut(self.columns.len())) {
+                let values = rows(segment, own.beside(segment), own.group.row_bytes(), arrays, values)?;
+                own.gather(values, records, part);
+            }
+        }
+        Ok(parts)
+    }
+}
+
+/// Bytes of one element of the first dimension.
+fn row_bytes(info: &ArrayInfo) -> u64 {
+    let rest = info.shape.iter().skip(1);
+    rest.fold(u64::from(info.dtype.itemsize()), |bytes, len| bytes.saturating_mul(*len))
+}
+
+/// Values whose nodes are stored elsewhere in the file.
 fn store_numerators(
+    layout: &Layout,
     values: &Values<'_>,
-    dtype: Plain,
-    divided: bool,
     arrays: &dyn ArraySource,
     sink: &mut dyn ArraySink,
 ) -> Result<ArrayId, PackError> {
-    let work =
-        |chunk: &Chunk, buffers: &mut Buffers| values.numerators(chunk, arrays, buffers, dtype, divided);
-    in_order(&values.chunks(), work, |next| {
-        add(sink, values.name(), &values.info(dtype), read_parts(|| next().transpose()))
+    let nodes = values.group.sibling.and_then(|sibling| layout.groups.get(sibling.group));
+    let Some(nodes) = nodes else { return store_plain(values.group, arrays, sink) };
+    let work = |chunk: &Chunk, buffers: &mut Buffers| {
+        let mut part = Vec::new();
+        for segment in chunk {
+            let array = nodes.members.get(segment.member).map_or(segment.array, |member| member.array);
+            let Buffers { records, values: own } = &mut *buffers;
+            let records = rows(segment, array, nodes.row_bytes(), arrays, records)?;
+            let own = rows(segment, segment.array, values.group.row_bytes(), arrays, own)?;
+            values.gather(own, records, &mut part);
+        }
+        Ok(part)
+    };
+    let row_bytes = values.group.row_bytes().saturating_add(nodes.row_bytes());
+    in_order(&chunks(&values.group.members, row_bytes), work, |next| {
+        add(sink, &values.group.name, &values.info(), read_parts(|| next().transpose()))
     })
 }
 
