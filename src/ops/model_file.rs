@@ -17,7 +17,7 @@ use crate::format::{ArrayId, ArrayInfo, OnProgress, Progress, Role};
 use crate::model::array::ArraySink;
 use crate::model::graph::Graph;
 use crate::model::lower::{LowerError, lower};
-use crate::model::pack::{PackError, pack};
+use crate::model::pack::{PackError, pack, walk};
 use crate::model::plan::Plan;
 use crate::ops::describe::describe;
 
@@ -63,7 +63,8 @@ pub(super) fn write_model(
     let mut writer = Writer::new(file, contents.codec)?;
     let done = AtomicU64::new(0);
     let mut sink = Counted { writer: &mut writer, done: &done, progress: contents.progress, arrays: 0 };
-    let mut lowering = lower(&foreign.graph, &foreign, &mut sink).map_err(Failed::Lower)?;
+    let walk = walk(&foreign.graph, &foreign);
+    let mut lowering = lower(&foreign.graph, &foreign, &walk, &mut sink).map_err(Failed::Lower)?;
     let description = describe(&foreign.graph, &foreign);
     let model = description.model.clone();
     let mut metadata = Map::new();
@@ -75,8 +76,8 @@ pub(super) fn write_model(
     metadata.extend(contents.sections.iter().map(|(name, value)| ((*name).to_owned(), (*value).clone())));
     let metadata = Value::Object(metadata).to_string();
     let graph = std::mem::replace(&mut foreign.graph, Graph::empty());
-    let graph =
-        pack(graph, &foreign, &lowering.stored, &mut lowering.plan, &mut sink).map_err(Failed::Pack)?;
+    let graph = pack(graph, &walk, &foreign, &lowering.stored, &mut lowering.plan, &mut sink)
+        .map_err(Failed::Pack)?;
     let arrays = sink.arrays;
     let (graph, plan) = (graph.encode(), lowering.plan.encode());
     let parts = Parts { graph: &graph, plan: &plan, metadata: metadata.as_bytes() };

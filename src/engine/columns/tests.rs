@@ -10,7 +10,7 @@ use crate::engine::tests::{bits, forest, rows};
 use crate::model::array::tests::Memory;
 use crate::model::graph::{Graph, NodeId};
 use crate::model::lower::trees::tests::{FakeForest, FakeTree};
-use crate::model::pack::pack;
+use crate::model::pack::{pack, walk};
 use crate::model::plan::Plan;
 use crate::model::trees::StoredTree;
 
@@ -18,8 +18,15 @@ use crate::model::trees::StoredTree;
 fn both(forest: &FakeForest) -> [(Graph, Memory); 2] {
     let (graph, source) = forest.graph();
     let mut file = Memory::default();
-    let packed =
-        pack(graph.clone(), &source, &HashMap::new(), &mut Plan::uncovered("", ""), &mut file).unwrap();
+    let packed = pack(
+        graph.clone(),
+        &walk(&graph, &source),
+        &source,
+        &HashMap::new(),
+        &mut Plan::uncovered("", ""),
+        &mut file,
+    )
+    .unwrap();
     [(packed, file), (graph, source)]
 }
 

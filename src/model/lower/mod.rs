@@ -16,7 +16,7 @@ use std::collections::HashMap;
 use crate::format::ArrayId;
 use crate::model::array::{ArraySink, ArraySource};
 use crate::model::graph::{Graph, NodeId};
-use crate::model::pack::walk;
+use crate::model::pack::Walk;
 use crate::model::plan::Plan;
 
 pub(crate) use self::stage::{Lowered, Refusal, Staged, StagedData};
@@ -62,6 +62,7 @@ pub(crate) struct Lowering {
 pub(crate) fn lower(
     graph: &Graph,
     arrays: &dyn ArraySource,
+    walk: &Walk,
     sink: &mut dyn ArraySink,
 ) -> Result<Lowering, LowerError> {
     let what = type_name(graph, graph.root);
@@ -70,14 +71,12 @@ pub(crate) fn lower(
         Err(Refusal::Uncovered { what: inner, why }) => Err((inner.unwrap_or(what), why)),
         Err(Refusal::Io(source)) => return Err(LowerError::Read { class: what, source }),
     };
-    let walk = walk(graph, arrays);
-    let nodes = walk.nodes().to_vec();
-    let mut write = Write::new(graph, arrays, sink, walk.names());
+    let mut write = Write::new(graph, arrays, sink, walk);
     let model = match model {
         Ok(model) => Ok(write.model(model)?),
         Err(refused) => Err(refused),
     };
-    write.members(&nodes)?;
+    write.members(walk.nodes())?;
     Ok(write.finish(model))
 }
 

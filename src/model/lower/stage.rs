@@ -3,8 +3,9 @@
 
 use std::collections::HashMap;
 use std::io;
+use std::ops::Range;
 
-use tempfile::SpooledTempFile;
+use tempfile::{SpooledData, SpooledTempFile};
 
 use crate::format::dtype::{Dtype, Kind, Plain};
 use crate::format::{ArrayId, ArrayInfo, Order, Role};
@@ -12,6 +13,7 @@ use crate::model::array::{ArraySink, ArraySource};
 use crate::model::graph::read::PartReader;
 use crate::model::graph::{ArrayPart, Graph, Node, NodeId};
 use crate::model::lower::LowerError;
+use crate::model::pack::Walk;
 use crate::model::plan::Op;
 
 /// Makes an operation from the ids of its arrays.
@@ -47,15 +49,6 @@ pub(crate) enum StagedData {
     Spool(SpooledTempFile),
     /// As the source has them. A whole array is then shared with the graph, not written twice.
     Part(ArrayPart),
-}
-
-/// Arrays of the source that are written already.
-#[derive(Default)]
-pub(crate) struct Stored {
-    /// Where they are.
-    pub(crate) ids: HashMap<ArrayId, ArrayId>,
-    /// What arrays of the object are called: the way to them.
-    pub(crate) names: HashMap<ArrayId, String>,
 }
 
 /// Why there is no plan for an estimator.
@@ -98,7 +91,8 @@ impl Staged {
         prefix: &str,
         arrays: &dyn ArraySource,
         sink: &mut dyn ArraySink,
-        stored: &mut Stored,
+        walk: &Walk,
+        stored: &mut HashMap<ArrayId, ArrayId>,
     ) -> Result<ArrayId, LowerError> {
         let shared = match &self.data {
             StagedData::Part(part) => {
@@ -107,28 +101,40 @@ impl Staged {
             }
             _ => None,
         };
-        if let Some(id) = shared.and_then(|array| stored.ids.get(&array)) {
+        if let Some(id) = shared.and_then(|array| stored.get(&array)) {
             return Ok(*id);
         }
-        let name = match (shared.and_then(|array| stored.names.get(&array)), self.index) {
-            (Some(name), _) => name.clone(),
+        let name = match (shared.and_then(|array| walk.name_of(array)), self.index) {
+            (Some(name), _) => name.to_owned(),
             (None, Some(index)) => format!("{prefix}{}.{index}", self.name),
             (None, None) => format!("{prefix}{}", self.name),
         };
         if let Some(array) = shared.filter(|array| arrays.slice(*array, 0..0).is_some()) {
             let added = sink.add_slices(&name, &self.info, self.role, &|bytes| arrays.slice(array, bytes));
             let id = added.map_err(|source| LowerError::Write { array: name, source })?;
-            stored.ids.insert(array, id);
+            stored.insert(array, id);
             return Ok(id);
         }
-        let mut add = |data: &mut dyn io::Read| sink.add(&name, &self.info, self.role, data);
+        let add =
+            |sink: &mut dyn ArraySink, data: &mut dyn io::Read| sink.add(&name, &self.info, self.role, data);
         let added = match self.data {
-            StagedData::Memory(bytes) => add(&mut bytes.as_slice()),
-            StagedData::Spool(mut file) => io::Seek::rewind(&mut file).and_then(|()| add(&mut file)),
-            StagedData::Part(part) => PartReader::new(&part, arrays).and_then(|mut reader| add(&mut reader)),
+            StagedData::Memory(bytes) => add(sink, &mut bytes.as_slice()),
+            StagedData::Spool(file) => match file.into_inner() {
+                SpooledData::InMemory(bytes) => {
+                    let piece =
+                        |range: Range<u64>| bytes.get_ref().get(range.start as usize..range.end as usize);
+                    sink.add_slices(&name, &self.info, self.role, &piece)
+                }
+                SpooledData::OnDisk(mut file) => {
+                    io::Seek::rewind(&mut file).and_then(|()| add(sink, &mut file))
+                }
+            },
+            StagedData::Part(part) => {
+                PartReader::new(&part, arrays).and_then(|mut reader| add(sink, &mut reader))
+            }
         };
         let id = added.map_err(|source| LowerError::Write { array: name, source })?;
-        stored.ids.extend(shared.map(|array| (array, id)));
+        stored.extend(shared.map(|array| (array, id)));
         Ok(id)
     }
 }

@@ -6,8 +6,9 @@ use std::collections::HashMap;
 use crate::format::ArrayId;
 use crate::model::array::{ArraySink, ArraySource};
 use crate::model::graph::{Graph, NodeId};
-use crate::model::lower::stage::{Lowered, Refusal, Stored};
+use crate::model::lower::stage::{Lowered, Refusal};
 use crate::model::lower::{LowerError, Lowering, StagedModel, is_forest, trees, type_name};
+use crate::model::pack::Walk;
 use crate::model::plan::{Member, Op, Plan};
 
 /// More ensembles than this in one object run tree by tree.
@@ -18,7 +19,9 @@ pub(super) struct Write<'a> {
     graph: &'a Graph,
     arrays: &'a dyn ArraySource,
     sink: &'a mut dyn ArraySink,
-    stored: Stored,
+    walk: &'a Walk,
+    /// Arrays of the source that are written already, and where they are.
+    stored: HashMap<ArrayId, ArrayId>,
     ops: Vec<Op>,
     members: Vec<Member>,
     /// Bytes of nodes that members may still read: no file has more nodes than bytes for them.
@@ -30,13 +33,12 @@ impl<'a> Write<'a> {
         graph: &'a Graph,
         arrays: &'a dyn ArraySource,
         sink: &'a mut dyn ArraySink,
-        names: HashMap<ArrayId, String>,
+        walk: &'a Walk,
     ) -> Self {
-        let stored = Stored { ids: HashMap::new(), names };
-        let (ops, members) = (Vec::new(), Vec::new());
+        let (stored, ops, members) = (HashMap::new(), Vec::new(), Vec::new());
         let infos = (0..arrays.array_count()).map(|id| arrays.info(ArrayId(id)));
         let budget = infos.fold(0u64, |sum, info| sum.saturating_add(info.len_bytes().unwrap_or(0)));
-        Write { graph, arrays, sink, stored, ops, members, budget }
+        Write { graph, arrays, sink, walk, stored, ops, members, budget }
     }
 
     /// Writes the arrays of the model; gives its last operation, which goes behind those of the members.
@@ -100,11 +102,12 @@ impl<'a> Write<'a> {
                 Plan::Uncovered { what, why, ops: self.ops, members: self.members }
             }
         };
-        Lowering { plan, stored: self.stored.ids }
+        Lowering { plan, stored: self.stored }
     }
 
     fn op(&mut self, lowered: Lowered, prefix: &str) -> Result<Op, LowerError> {
-        let write = |staged: super::Staged| staged.write(prefix, self.arrays, self.sink, &mut self.stored);
+        let write =
+            |staged: super::Staged| staged.write(prefix, self.arrays, self.sink, self.walk, &mut self.stored);
         let ids = lowered.arrays.into_iter().map(write).collect::<Result<Vec<_>, _>>()?;
         Ok((lowered.op)(&ids))
     }

@@ -2,6 +2,7 @@
 #![forbid(unsafe_code)]
 
 use std::collections::{HashMap, HashSet};
+use std::hash::{Hash, Hasher};
 
 use crate::format::dtype::{Dtype, Field, Plain};
 use crate::format::{ArrayId, ArrayInfo, Order};
@@ -176,13 +177,28 @@ impl Layout {
     }
 }
 
+/// What arrays of a group have in common.
+#[derive(PartialEq, Eq)]
+struct Alike<'a> {
+    pattern: &'a str,
+    dtype: Dtype,
+    row: Vec<u64>,
+}
+
+/// Of the dtype only the size: its fields have many names, and are nearly always the same.
+impl Hash for Alike<'_> {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        (self.pattern, self.dtype.itemsize(), &self.row).hash(state);
+    }
+}
+
 /// Arrays in the groups in which they will be stored, with a name for each group.
 fn alike<'a>(
     walk: &'a Walk,
     arrays: &dyn ArraySource,
     stored: &HashMap<ArrayId, ArrayId>,
 ) -> Vec<(&'a str, Vec<&'a Seen>)> {
-    let mut index: HashMap<(&str, Dtype, Vec<u64>), usize> = HashMap::new();
+    let mut index: HashMap<Alike<'_>, usize> = HashMap::new();
     let mut groups: Vec<Vec<&Seen>> = Vec::new();
     for seen in &walk.arrays {
         let info = arrays.info(seen.array);
@@ -194,7 +210,8 @@ fn alike<'a>(
             groups.push(vec![seen]);
             continue;
         }
-        let key = (seen.pattern.as_str(), info.dtype, info.shape.get(1..).unwrap_or_default().to_vec());
+        let row = info.shape.get(1..).unwrap_or_default().to_vec();
+        let key = Alike { pattern: &seen.pattern, dtype: info.dtype, row };
         let group = *index.entry(key).or_insert(groups.len());
         match groups.get_mut(group) {
             Some(group) => group.push(seen),

@@ -34,7 +34,7 @@ use crate::model::graph::Graph;
 use crate::model::pack::layout::Layout;
 use crate::model::plan::Plan;
 
-pub(crate) use self::walk::walk;
+pub(crate) use self::walk::{Walk, walk};
 
 /// Arrays could not be brought from the source to the file.
 #[derive(Debug, thiserror::Error)]
@@ -60,7 +60,7 @@ pub enum PackError {
 
 /// Stores the arrays of `graph` in `sink`; gives the graph back with its arrays as they are there.
 ///
-/// `stored` are arrays of the source that `sink` already has. Nodes that the root does not lead to are dropped,
+/// `walk` is that over `graph`. `stored` are arrays of the source that `sink` already has. Nodes that the root does not lead to are dropped,
 /// equal constants become one node, and nodes are numbered as a walk from the root meets them; the members of `plan`
 /// follow.
 ///
@@ -69,16 +69,16 @@ pub enum PackError {
 /// [`PackError`] if arrays cannot be read or written.
 pub(crate) fn pack(
     graph: Graph,
+    walk: &Walk,
     arrays: &dyn ArraySource,
     stored: &HashMap<ArrayId, ArrayId>,
     plan: &mut Plan,
     sink: &mut dyn ArraySink,
 ) -> Result<Graph, PackError> {
-    let walk = walk(&graph, arrays);
-    let (mut layout, mut names) = Layout::new(&walk, arrays, stored);
+    let (mut layout, mut names) = Layout::new(walk, arrays, stored);
     scan::scan(&mut layout, arrays)?;
     let ids = store::store(&layout, &mut names, arrays, sink)?;
-    let terms = terms::store(&walk, &mut names, sink)?;
+    let terms = terms::store(walk, &mut names, sink)?;
     plan.renumber(|node| walk.number.get(node as usize).copied().unwrap_or_default());
-    Ok(rewrite::rewrite(graph, &walk, &layout, &ids, terms))
+    Ok(rewrite::rewrite(graph, walk, &layout, &ids, terms))
 }

@@ -91,7 +91,8 @@ fn forest(trees: u64, kind: u8) -> (Graph, Memory) {
 
 fn packed(graph: Graph, arrays: &Memory) -> (Graph, Memory) {
     let mut sink = Memory::default();
-    let graph = pack(graph, arrays, &HashMap::new(), &mut Plan::uncovered("", ""), &mut sink).unwrap();
+    let walk = walk(&graph, arrays);
+    let graph = pack(graph, &walk, arrays, &HashMap::new(), &mut Plan::uncovered("", ""), &mut sink).unwrap();
     graph.check(&sink).unwrap();
     assert_eq!(Graph::decode(&graph.encode(), &sink).unwrap(), graph);
     (graph, sink)
@@ -185,7 +186,8 @@ fn arrays_that_are_in_the_file_already_are_not_stored_again() {
         (ArrayInfo::new(Dtype::U8, [1, 3]), vec![1, 2, 3]),
     ]);
     let stored = HashMap::from([(ArrayId(0), ArrayId(1))]);
-    let graph = pack(graph, &arrays, &stored, &mut Plan::uncovered("", ""), &mut sink).unwrap();
+    let walk = walk(&graph, &arrays);
+    let graph = pack(graph, &walk, &arrays, &stored, &mut Plan::uncovered("", ""), &mut sink).unwrap();
     graph.check(&sink).unwrap();
     assert_eq!(sink.arrays.len(), 2);
     let part = ArrayPart { array: ArrayId(1), first_row: 0, shape: [3].into() };

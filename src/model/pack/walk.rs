@@ -2,6 +2,7 @@
 #![forbid(unsafe_code)]
 
 use std::collections::{HashMap, HashSet};
+use std::fmt::Write;
 
 use crate::format::ArrayId;
 use crate::format::dtype::Dtype;
@@ -50,9 +51,9 @@ impl Walk {
         &self.order
     }
 
-    /// The names of the arrays that the object holds.
-    pub(crate) fn names(self) -> HashMap<ArrayId, String> {
-        self.arrays.into_iter().map(|seen| (seen.array, seen.name)).collect()
+    /// The name of an array that the object holds: the way to it.
+    pub(crate) fn name_of(&self, array: ArrayId) -> Option<&str> {
+        self.arrays.iter().find(|seen| seen.array == array).map(|seen| seen.name.as_str())
     }
 }
 
@@ -246,39 +247,50 @@ impl<'a> Walker<'a> {
     }
 
     fn name(&self, mut path: usize) -> (String, String) {
-        let (mut names, mut patterns) = (Vec::new(), Vec::new());
-        while let Some(Step { before, component }) =
-            self.steps.get(path).filter(|_| names.len() < MAX_COMPONENTS)
-        {
-            let (name, pattern) = match component {
-                Component::Root => break,
-                Component::Index(index) => (index.to_string(), "*".to_owned()),
-                Component::Word(word) => ((*word).to_owned(), (*word).to_owned()),
-                Component::Key(key) => {
-                    let name = self.key(*key);
-                    (name.clone(), name)
-                }
-            };
-            names.push(name);
-            patterns.push(pattern);
-            path = *before;
+        let mut steps = Vec::new();
+        while let Some(step) = self.steps.get(path).filter(|_| steps.len() < MAX_COMPONENTS) {
+            if matches!(step.component, Component::Root) {
+                break;
+            }
+            steps.push(step.component);
+            path = step.before;
         }
-        names.reverse();
-        patterns.reverse();
-        if names.is_empty() {
+        if steps.is_empty() {
             return ("array".to_owned(), "array".to_owned());
         }
-        (names.join("."), patterns.join("."))
+        let (mut name, mut pattern) = (String::new(), String::new());
+        for component in steps.into_iter().rev() {
+            if !name.is_empty() {
+                name.push('.');
+                pattern.push('.');
+            }
+            let start = name.len();
+            match component {
+                Component::Index(index) => {
+                    let _ = write!(name, "{index}");
+                    pattern.push('*');
+                    continue;
+                }
+                Component::Root => {}
+                Component::Word(word) => name.push_str(word),
+                Component::Key(key) => self.key(key, &mut name),
+            }
+            pattern.push_str(&name[start..]);
+        }
+        (name, pattern)
     }
 
-    fn key(&self, key: NodeId) -> String {
+    /// Appends a key of a dict.
+    fn key(&self, key: NodeId, name: &mut String) {
         match self.graph.node(key) {
             Node::Str(text) if !text.is_empty() => {
                 let plain = |c: char| if c.is_alphanumeric() || matches!(c, '_' | '-') { c } else { '_' };
-                text.chars().take(MAX_COMPONENT).map(plain).collect()
+                name.extend(text.chars().take(MAX_COMPONENT).map(plain));
             }
-            Node::Int(value) => value.to_string(),
-            _ => "key".to_owned(),
+            Node::Int(value) => {
+                let _ = write!(name, "{value}");
+            }
+            _ => name.push_str("key"),
         }
     }
 

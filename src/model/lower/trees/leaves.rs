@@ -13,7 +13,7 @@ use crate::model::array::ArraySource;
 use crate::model::graph::ArrayPart;
 use crate::model::graph::read::byte_range;
 use crate::model::lower::trees::layout::SPOOL_BYTES;
-use crate::model::lower::trees::nodes::Nodes;
+use crate::model::lower::trees::nodes::{Nodes, piece};
 use crate::model::lower::{Refusal, Staged, StagedData};
 
 /// Bytes of values read at once, at least one node's.
@@ -71,13 +71,13 @@ impl Leaves {
         let (start, _) = byte_range(part, &Dtype::F64).ok_or_else(past_end)?;
         let width = self.width();
         let per_chunk = (CHUNK_BYTES / 8 / width).max(1);
-        let mut bytes = Vec::new();
+        let mut buffer = Vec::new();
         let mut vector = vec![0.0; width];
         let mut first = 0;
         while first < nodes.len() {
             let count = per_chunk.min(nodes.len() - first);
-            bytes.resize(count * width * 8, 0);
-            arrays.read_at(part.array, start + (first * width * 8) as u64, &mut bytes)?;
+            let start = start + (first * width * 8) as u64;
+            let bytes = piece(part.array, start, count * width * 8, arrays, &mut buffer)?;
             for (i, values) in bytes.chunks_exact(width * 8).enumerate() {
                 if nodes.is_leaf(first + i) {
                     for (value, bytes) in vector.iter_mut().zip(values.as_chunks::<8>().0) {

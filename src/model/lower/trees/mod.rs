@@ -16,7 +16,7 @@ use crate::format::dtype::{Dtype, Kind, Plain};
 use crate::model::array::ArraySource;
 use crate::model::graph::read::byte_range;
 use crate::model::graph::{ArrayPart, Graph, NodeId};
-use crate::model::in_order::{IN_FLIGHT, in_order, threads};
+use crate::model::in_order::{self, IN_FLIGHT, in_order};
 use crate::model::lower::stage::classes;
 use crate::model::lower::{Lowered, Refusal, Staged, StagedData};
 use crate::model::plan::{self, Encoding, Float, Head, Op, TreeLayout, Trees};
@@ -41,7 +41,7 @@ pub(super) fn lower_trees(graph: &Graph, id: NodeId, arrays: &dyn ArraySource) -
     let largest = trees.iter().filter_map(|tree| tree.nodes.shape.first().copied()).max().unwrap_or(0);
     let mut forest = Forest::new(&estimator, &shape, largest);
     let read = |tree: &TreeObject<'_>, (): &mut ()| ReadTree::read(tree, &shape, arrays);
-    in_order(&trees, threads_for(largest), read, |next| {
+    in_order(&trees, threads_for(&trees, largest, arrays), read, |next| {
         for (index, tree) in trees.iter().enumerate() {
             let read = next().ok_or_else(|| Refusal::uncovered("it lost a tree"))?;
             let added = read.and_then(|read| forest.add(read, tree.values, arrays));
@@ -52,10 +52,12 @@ pub(super) fn lower_trees(graph: &Graph, id: NodeId, arrays: &dyn ArraySource) -
     Ok(forest.finish(&estimator, &shape, classes))
 }
 
-/// Threads that may read trees ahead without taking much memory.
-fn threads_for(largest: u64) -> usize {
+/// Threads that are worth their start, and may read trees ahead without taking much memory.
+fn threads_for(trees: &[TreeObject<'_>], largest: u64, arrays: &dyn ArraySource) -> usize {
+    let bytes = |tree: &TreeObject<'_>| byte_range(tree.nodes, &arrays.info(tree.nodes.array).dtype);
+    let total = trees.iter().filter_map(bytes).fold(0u64, |sum, (_, bytes)| sum.saturating_add(bytes));
     let per_thread = largest.saturating_mul(ReadTree::NODE_BYTES * IN_FLIGHT as u64).max(1);
-    threads().min(usize::try_from(MAX_AHEAD / per_thread).unwrap_or(usize::MAX))
+    in_order::threads_for(total).min(usize::try_from(MAX_AHEAD / per_thread).unwrap_or(usize::MAX))
 }
 
 /// Refuses trees that share their nodes: no file has more nodes than bytes for them, and work stays in proportion

@@ -1,8 +1,10 @@
 //! Reading and checking the node records of one foreign tree.
 #![forbid(unsafe_code)]
 
+use std::io;
+
 use crate::format::dtype::{Dtype, Field, Plain, Record};
-use crate::format::{ArrayInfo, Order};
+use crate::format::{ArrayId, ArrayInfo, Order};
 use crate::model::array::ArraySource;
 use crate::model::graph::ArrayPart;
 use crate::model::lower::Refusal;
@@ -77,10 +79,9 @@ impl Nodes {
         let mut row = 0;
         while row < n_nodes {
             let count = CHUNK.min(n_nodes - row);
-            buffer.resize(count as usize * fields.itemsize, 0);
-            let offset = (part.first_row + row) * fields.itemsize as u64;
-            arrays.read_at(part.array, offset, &mut buffer)?;
-            for record in buffer.chunks_exact(fields.itemsize) {
+            let start = (part.first_row + row) * fields.itemsize as u64;
+            let records = piece(part.array, start, count as usize * fields.itemsize, arrays, &mut buffer)?;
+            for record in records.chunks_exact(fields.itemsize) {
                 tree.push(&fields, record, n_nodes, n_features)?;
             }
             row += count;
@@ -160,6 +161,22 @@ impl Nodes {
     pub(super) fn is_leaf(&self, node: usize) -> bool {
         self.nodes[node].split.is_none()
     }
+}
+
+/// Bytes of an array where they lie, or read into `buffer`.
+pub(super) fn piece<'a>(
+    array: ArrayId,
+    start: u64,
+    len: usize,
+    arrays: &'a dyn ArraySource,
+    buffer: &'a mut Vec<u8>,
+) -> io::Result<&'a [u8]> {
+    if let Some(bytes) = arrays.slice(array, start..start + len as u64) {
+        return Ok(bytes);
+    }
+    buffer.resize(len, 0);
+    arrays.read_at(array, start, buffer)?;
+    Ok(buffer)
 }
 
 /// Bytes of all elements.

@@ -1,5 +1,6 @@
 //! Forests as scikit-learn would pickle them, made up; and what lowering says to broken ones.
 
+use std::collections::HashMap;
 use std::sync::Arc;
 
 use super::*;
@@ -8,6 +9,8 @@ use crate::format::dtype::{Field, Record};
 use crate::format::{ArrayInfo, Order};
 use crate::model::array::tests::Memory;
 use crate::model::graph::{Make, Node, Object};
+use crate::model::lower::{LowerError, Lowering, lower};
+use crate::model::pack::{pack, walk};
 use crate::model::plan::compact::Packing;
 use crate::model::plan::validate::validate;
 use crate::model::plan::{Member, Plan, PlanArrays};
@@ -98,8 +101,8 @@ impl FakeForest {
         let (graph, arrays) = self.graph();
         let lowered = lower_trees(&graph, graph.root, &arrays)?;
         let mut sink = Memory::default();
-        let mut stored = crate::model::lower::stage::Stored::default();
-        let write = |staged: Staged| staged.write("", &arrays, &mut sink, &mut stored).unwrap();
+        let (walk, mut stored) = (walk(&graph, &arrays), HashMap::new());
+        let write = |staged: Staged| staged.write("", &arrays, &mut sink, &walk, &mut stored).unwrap();
         let ids: Vec<ArrayId> = lowered.arrays.into_iter().map(write).collect();
         Ok((Plan::Native { ops: vec![(lowered.op)(&ids)], members: vec![] }, sink))
     }
@@ -347,7 +350,7 @@ fn a_forest_within_another_object_is_a_member_of_its_plan() {
     graph.nodes.push(Node::List(vec![inner, inner]));
     graph.root = NodeId(graph.nodes.len() as u32 - 1);
     let mut sink = Memory::default();
-    let mut lowering = crate::model::lower::lower(&graph, &arrays, &mut sink).unwrap();
+    let mut lowering = lowered(&graph, &arrays, &mut sink).unwrap();
     let member = |plan: &Plan| match plan {
         Plan::Uncovered { what, ops, members, .. } => {
             assert_eq!(("list", 1), (what.as_str(), ops.len()));
@@ -358,7 +361,8 @@ fn a_forest_within_another_object_is_a_member_of_its_plan() {
     };
     assert_eq!([Member { node: inner.0, op: 0 }], *member(&lowering.plan));
     let mut packed = Memory::default();
-    let graph = crate::model::pack::pack(graph, &arrays, &lowering.stored, &mut lowering.plan, &mut packed);
+    let walk = walk(&graph, &arrays);
+    let graph = pack(graph, &walk, &arrays, &lowering.stored, &mut lowering.plan, &mut packed);
     assert_eq!(graph.unwrap().object(NodeId(member(&lowering.plan)[0].node)).map(|_| ()), Some(()));
 }
 
@@ -368,7 +372,7 @@ fn a_forest_is_its_own_member_and_stored_once() {
     forest.average = true;
     let (graph, arrays) = forest.graph();
     let mut sink = Memory::default();
-    let plan = crate::model::lower::lower(&graph, &arrays, &mut sink).unwrap().plan;
+    let plan = lowered(&graph, &arrays, &mut sink).unwrap().plan;
     assert_eq!((1, [Member { node: graph.root.0, op: 0 }].as_slice()), (plan.ops().len(), plan.members()));
     assert_eq!(4, sink.arrays.len());
 }
@@ -379,4 +383,8 @@ fn many_features_need_wide_nodes_only_for_large_trees() {
     assert!(!packing.needs_wide((1 << 15) - 1));
     assert!(packing.needs_wide(1 << 15));
     assert!(Packing::new(u32::MAX).needs_wide(1));
+}
+
+fn lowered(graph: &Graph, arrays: &Memory, sink: &mut Memory) -> Result<Lowering, LowerError> {
+    lower(graph, arrays, &walk(graph, arrays), sink)
 }
