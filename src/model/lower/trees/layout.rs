@@ -16,7 +16,7 @@ use crate::model::lower::{Staged, StagedData};
 use crate::model::plan::compact::{Node, Packing};
 
 /// Bytes that an array may take in memory before it goes to a temporary file.
-pub(super) const SPOOL_BYTES: usize = 64 << 20;
+pub(super) const SPOOL_BYTES: usize = 32 << 20;
 
 /// The arrays of a layout so far.
 pub(super) struct Layout {
