@@ -91,7 +91,7 @@ def as_rows(x: Any, takes: str, estimator: str) -> np.ndarray:
     Parameters
     ----------
     x : array-like of shape (n_samples, n_features)
-    takes : {"float32", "float64", "scale", "center"}
+    takes : {"float32", "float64", "dense", "scale", "center"}
         What the model makes of its input: float32 whatever it is, or float64 unless it is a float already.
     estimator : str
         For messages.

@@ -191,6 +191,8 @@ class Part:
 @final
 class Member:
     def run(self, /, method: str, x: NDArray[Any], threads: int | None = None) -> Any: ...
+    @property
+    def start(self) -> NDArray[Any] | None: ...
 
 @final
 class Stages:

@@ -22,7 +22,7 @@ pub use self::output::{Output, OutputArray};
 
 use crate::format::ArrayId;
 use crate::format::dtype::Element;
-use crate::model::plan::{Op, Plan, PlanArrays, PlanError};
+use crate::model::plan::{LeafNumbers, Op, Plan, PlanArrays, PlanError};
 
 /// Why there is no answer.
 #[derive(Debug, thiserror::Error)]
@@ -143,8 +143,10 @@ fn has(ops: &[Op], op: &Op, method: Method) -> bool {
             matches!(method, Predict | PredictProba | PredictLogProba | DecisionFunction)
         }
         Op::Trees(trees) => match method {
-            Predict | Apply | RawScores => true,
-            PredictProba | PredictLogProba => !trees.classes().is_empty(),
+            Predict | RawScores => true,
+            Apply => trees.leaf_numbers() != LeafNumbers::Absent,
+            PredictProba => !trees.classes().is_empty(),
+            PredictLogProba => trees.has_log_proba(),
             DecisionFunction => trees.decides(),
             Transform => false,
         },

@@ -3,7 +3,7 @@
 
 use std::path::PathBuf;
 
-use onecopy::{Float, Method, Op, Plan, Role};
+use onecopy::{ArrayId, Float, Method, Op, Plan, Role};
 use pyo3::exceptions::{PyKeyError, PyValueError};
 use pyo3::prelude::*;
 
@@ -105,11 +105,12 @@ impl NativeModel {
         self.ops().last().map(Op::estimator)
     }
 
-    /// What the input becomes first: `"float32"`, or `"float64"` unless it is a float already; `"scale"` and `"center"` are of the
-    /// second sort.
+    /// What the input becomes first: `"float32"`, or `"float64"` unless it is a float already; `"scale"`, `"center"` and
+    /// `"dense"`, which refuses sparse matrices, are of the second sort.
     #[getter]
     fn takes(&self) -> &'static str {
         match self.first() {
+            Some(Op::Trees(trees)) if trees.dense_only => "dense",
             Some(Op::Trees(trees)) if trees.input == Float::F32 => "float32",
             Some(Op::StandardScaler { mean: None, .. }) => "scale",
             Some(Op::StandardScaler { .. } | Op::MinMaxScaler { .. }) => "center",
@@ -198,12 +199,17 @@ impl NativeModel {
 }
 
 impl NativeModel {
-    fn view<'py>(&self, py: Python<'py>, id: onecopy::ArrayId) -> PyResult<Bound<'py, PyAny>> {
-        let file = self.source.get();
-        let found = file.model().array_at(id);
-        let found = found.map_err(|error| error::translate(py, Kind::Format, Some(file.path()), &error))?;
-        let info = found.info();
-        let descr = array::descr(py, &info.dtype)?;
-        array::view(self.source.bind(py), id, 0, descr, &info.shape, info.order, false)
+    fn view<'py>(&self, py: Python<'py>, id: ArrayId) -> PyResult<Bound<'py, PyAny>> {
+        view(self.source.bind(py), id)
     }
+}
+
+/// A read-only view of an array of a file.
+pub(crate) fn view<'py>(source: &Bound<'py, Source>, id: ArrayId) -> PyResult<Bound<'py, PyAny>> {
+    let (py, file) = (source.py(), source.get());
+    let found = file.model().array_at(id);
+    let found = found.map_err(|error| error::translate(py, Kind::Format, Some(file.path()), &error))?;
+    let info = found.info();
+    let descr = array::descr(py, &info.dtype)?;
+    array::view(source, id, 0, descr, &info.shape, info.order, false)
 }

@@ -21,11 +21,11 @@ impl Run<'_> {
         if method == Method::RawScores {
             return Ok(Output::one(scores.into_array(&[n, columns])));
         }
-        let classes = match &boosted.kind {
+        let (classes, second_at_zero) = match boosted.kind {
             BoostedKind::Regressor => {
                 return Ok(Output::one(linked(boosted.link, scores, columns).into_array(&shape)));
             }
-            BoostedKind::Classifier { classes, .. } => *classes,
+            BoostedKind::Classifier { classes, second_at_zero, .. } => (classes, second_at_zero),
         };
         if method == Method::DecisionFunction {
             return Ok(Output::one(scores.into_array(&shape)));
@@ -33,9 +33,10 @@ impl Run<'_> {
         let scores = scores.f64s();
         if method == Method::Predict {
             let (dtype, labels) = self.labels(classes)?;
-            let pick = |row: &[f64]| match row {
-                [one] => usize::from(*one > 0.0),
-                row => rows::argmax(row),
+            let last = labels.len() / dtype.itemsize() as usize - 1;
+            let pick = |row: &[f64]| match *row {
+                [one] => usize::from(one > 0.0 || second_at_zero && one == 0.0).min(last),
+                _ => rows::argmax(row),
             };
             let picks = scores.chunks_exact(columns).map(|row| (0, pick(row)));
             return Ok(Output::one(OutputArray::labels(&[n], dtype, picks, &[labels])));
@@ -59,6 +60,7 @@ fn linked(link: BoostedLink, scores: Scores, columns: usize) -> Scores {
     Scores::F64(match link {
         BoostedLink::Identity => scores,
         BoostedLink::Logistic => scores.into_iter().map(linear::logistic).collect(),
+        BoostedLink::HalfLogistic => scores.into_iter().map(|raw| linear::logistic(2.0 * raw)).collect(),
         BoostedLink::Exponential => scores.into_iter().map(f64::exp).collect(),
         BoostedLink::Softmax => linear::softmax(scores, columns),
     })

@@ -17,7 +17,7 @@ use crate::engine::rows::Accepts;
 use crate::engine::{PredictError, Run};
 use crate::format::ArrayId;
 use crate::format::dtype::Dtype;
-use crate::model::plan::{Float, Head, PlanError, TreeLayout, Trees};
+use crate::model::plan::{BoostedKind, Float, Head, LeafNumbers, PlanError, TreeLayout, Trees};
 
 /// What the leaves of each row add up to, in C order: `[n_rows, width]` of a forest, `[n_rows, columns]` of boosted trees.
 pub(super) enum Scores {
@@ -42,11 +42,7 @@ impl<'a> Run<'a> {
             let leaves = match trees.layout {
                 TreeLayout::Compact { .. } => compact::apply(self, trees, &x)?,
             };
-            let shape = match &trees.head {
-                Head::Forest(forest) if !forest.average => vec![x.n_rows()],
-                _ => vec![x.n_rows(), trees.n_trees as usize],
-            };
-            return Ok(Output::one(OutputArray::i64(&shape, leaves)));
+            return Ok(Output::one(leaf_numbers(trees, x.n_rows(), leaves)));
         }
         let scores = match trees.layout {
             TreeLayout::Compact { .. } => compact::scores(self, trees, &x)?,
@@ -62,6 +58,23 @@ impl<'a> Run<'a> {
         let missing = || PlanError::Compressed { op: self.ops.len() - 1, parameter: "classes" };
         let info = self.arrays.plan_array_info(classes).ok_or_else(missing)?;
         Ok((info.dtype, self.arrays.plan_array_bytes(classes).ok_or_else(missing)?))
+    }
+}
+
+/// What `apply` gives, of the numbers `[n_rows, n_trees]`.
+fn leaf_numbers(trees: &Trees, n: usize, leaves: Vec<i64>) -> OutputArray {
+    let n_trees = trees.n_trees as usize;
+    match &trees.head {
+        Head::Forest(forest) if !forest.average => OutputArray::i64(&[n], leaves),
+        Head::Boosted(boosted) if boosted.apply == LeafNumbers::Stages => {
+            let columns = boosted.columns as usize;
+            let shape = match boosted.kind {
+                BoostedKind::Regressor => vec![n, n_trees],
+                BoostedKind::Classifier { .. } => vec![n, n_trees / columns, columns],
+            };
+            OutputArray::f64(&shape, leaves.into_iter().map(|leaf| leaf as f64).collect())
+        }
+        _ => OutputArray::i64(&[n, n_trees], leaves),
     }
 }
 

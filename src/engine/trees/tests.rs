@@ -11,7 +11,7 @@ use crate::model::array::tests::Memory;
 use crate::model::lower::StagedData;
 use crate::model::lower::trees::ensemble::{Ensemble, PlainKind, PlainNode, PlainTree, Test};
 use crate::model::plan::validate::validate;
-use crate::model::plan::{Boosted, BoostedKind, BoostedLink, CategoryRule, Op, Plan};
+use crate::model::plan::{Boosted, BoostedKind, BoostedLink, CategoryRule, LeafNumbers, Op, Plan};
 
 const N_FEATURES: usize = 4;
 /// Features from here on are categories, if there is a rule for them.
@@ -166,6 +166,7 @@ fn plan(ensemble: Ensemble, sum: Float) -> (Plan, Memory) {
         start: ArrayId(arrays.len() as u32 - 1),
         link: BoostedLink::Identity,
         kind: BoostedKind::Regressor,
+        apply: LeafNumbers::Trees,
     });
     let trees = Trees {
         estimator: "Booster".to_owned(),
@@ -174,6 +175,7 @@ fn plan(ensemble: Ensemble, sum: Float) -> (Plan, Memory) {
         n_trees: n_trees as u32,
         nan_allowed: true,
         infinity_allowed: true,
+        dense_only: false,
         head,
         layout,
     };

@@ -76,7 +76,8 @@ pub(crate) fn lower(
         Ok(model) => Ok(write.model(model)?),
         Err(refused) => Err(refused),
     };
-    write.members(walk.nodes())?;
+    let nodes = walk.nodes().iter().copied();
+    write.members(nodes.filter(|node| model.is_err() || *node != graph.root))?;
     Ok(write.finish(model))
 }
 
@@ -108,6 +109,8 @@ fn stage_model(graph: &Graph, arrays: &dyn ArraySource) -> Result<StagedModel, R
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Family {
     Trees,
+    GradientBoosting,
+    Histogram,
     LinearRegressor,
     LogisticRegression,
     StandardScaler,
@@ -130,6 +133,12 @@ fn family_of(graph: &Graph, id: NodeId) -> Option<Family> {
         ("ensemble", "ExtraTreesClassifier" | "ExtraTreesRegressor") => Some(Family::Trees),
         ("tree", "DecisionTreeClassifier" | "DecisionTreeRegressor") => Some(Family::Trees),
         ("tree", "ExtraTreeClassifier" | "ExtraTreeRegressor") => Some(Family::Trees),
+        ("ensemble", "GradientBoostingClassifier" | "GradientBoostingRegressor") => {
+            Some(Family::GradientBoosting)
+        }
+        ("ensemble", "HistGradientBoostingClassifier" | "HistGradientBoostingRegressor") => {
+            Some(Family::Histogram)
+        }
         ("linear_model", "LinearRegression" | "Ridge" | "Lasso" | "ElasticNet") => {
             Some(Family::LinearRegressor)
         }
@@ -151,6 +160,8 @@ fn is_transformer(graph: &Graph, id: NodeId) -> bool {
 fn lower_estimator(graph: &Graph, id: NodeId, arrays: &dyn ArraySource) -> Result<Lowered, Refusal> {
     match family_of(graph, id) {
         Some(Family::Trees) => trees::lower_trees(graph, id, arrays),
+        Some(Family::GradientBoosting) => trees::lower_gradient_boosting(graph, id, arrays),
+        Some(Family::Histogram) => trees::lower_histogram(graph, id, arrays),
         Some(Family::LinearRegressor) => linear::lower_regressor(graph, id, arrays),
         Some(Family::LogisticRegression) => linear::lower_logistic(graph, id, arrays),
         Some(Family::StandardScaler) => preprocess::lower_standard(graph, id, arrays),
@@ -164,8 +175,20 @@ fn lower_estimator(graph: &Graph, id: NodeId, arrays: &dyn ArraySource) -> Resul
 }
 
 /// Whether the object at `id` is an ensemble that may be a member of a plan.
-fn is_forest(graph: &Graph, id: NodeId) -> bool {
-    family_of(graph, id) == Some(Family::Trees) && graph.attr(id, "estimators_").is_some()
+fn is_ensemble(graph: &Graph, id: NodeId) -> bool {
+    match family_of(graph, id) {
+        Some(Family::Trees) => graph.attr(id, "estimators_").is_some(),
+        Some(Family::GradientBoosting | Family::Histogram) => true,
+        _ => false,
+    }
+}
+
+/// Lowers what a loaded ensemble asks the engine for.
+fn lower_member(graph: &Graph, id: NodeId, arrays: &dyn ArraySource) -> Result<Lowered, Refusal> {
+    match family_of(graph, id) {
+        Some(Family::Histogram) => trees::lower_encoded(graph, id, arrays),
+        _ => lower_estimator(graph, id, arrays),
+    }
 }
 
 /// What `id` is, in the words of Python: `sklearn.svm._classes.SVC`, `dict`, `numpy.ndarray`.

@@ -7,7 +7,7 @@ use crate::format::ArrayId;
 use crate::model::array::{ArraySink, ArraySource};
 use crate::model::graph::{Graph, NodeId};
 use crate::model::lower::stage::{Lowered, Refusal};
-use crate::model::lower::{LowerError, Lowering, StagedModel, is_forest, trees, type_name};
+use crate::model::lower::{LowerError, Lowering, StagedModel, is_ensemble, lower_member, trees, type_name};
 use crate::model::pack::Walk;
 use crate::model::plan::{Member, Op, Plan};
 
@@ -59,17 +59,17 @@ impl<'a> Write<'a> {
     }
 
     /// Writes the arrays of every other ensemble among `nodes`. What is not covered runs tree by tree.
-    pub(super) fn members(&mut self, nodes: &[NodeId]) -> Result<(), LowerError> {
-        for &node in nodes {
-            let known = node == self.graph.root || self.members.iter().any(|member| member.node == node.0);
-            if self.members.len() >= MAX_MEMBERS || known || !is_forest(self.graph, node) {
+    pub(super) fn members(&mut self, nodes: impl Iterator<Item = NodeId>) -> Result<(), LowerError> {
+        for node in nodes {
+            let known = self.members.iter().any(|member| member.node == node.0);
+            if self.members.len() >= MAX_MEMBERS || known || !is_ensemble(self.graph, node) {
                 continue;
             }
             let Some(budget) = self.budget.checked_sub(trees::len_bytes(self.graph, node, self.arrays))
             else {
                 continue;
             };
-            match trees::lower_trees(self.graph, node, self.arrays) {
+            match lower_member(self.graph, node, self.arrays) {
                 Ok(lowered) => {
                     self.budget = budget;
                     let prefix = format!("predict.member.{}.", self.members.len());
@@ -90,7 +90,7 @@ impl<'a> Write<'a> {
     pub(super) fn finish(mut self, model: Result<Op, (String, String)>) -> Lowering {
         let plan = match model {
             Ok(last) => {
-                if is_forest(self.graph, self.graph.root) {
+                if is_ensemble(self.graph, self.graph.root) {
                     self.member(self.graph.root, self.ops.len());
                 }
                 self.ops.push(last);
@@ -113,7 +113,7 @@ impl<'a> Write<'a> {
     }
 
     fn member(&mut self, node: NodeId, op: usize) {
-        if is_forest(self.graph, node) && !self.members.iter().any(|member| member.node == node.0) {
+        if is_ensemble(self.graph, node) && !self.members.iter().any(|member| member.node == node.0) {
             self.members.push(Member { node: node.0, op: op as u32 });
         }
     }

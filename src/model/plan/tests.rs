@@ -41,6 +41,7 @@ fn stump() -> (Trees, Memory) {
         n_trees: 1,
         nan_allowed: true,
         infinity_allowed: false,
+        dense_only: false,
         head: Head::Forest(Forest { n_outputs: 1, max_classes: 1, classes: vec![], average: false }),
         layout,
     };

@@ -24,6 +24,9 @@ pub struct Trees {
     /// Whether infinity is allowed in the input, as the library would.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub infinity_allowed: bool,
+    /// Whether the library refuses sparse matrices.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub dense_only: bool,
     /// From leaves to answers.
     pub head: Head,
     /// Where the nodes lie.
@@ -56,6 +59,23 @@ impl Trees {
             &self.head,
             Head::Boosted(Boosted { kind: BoostedKind::Classifier { decision: true, .. }, .. })
         )
+    }
+
+    /// Whether there is a `predict_log_proba`.
+    pub fn has_log_proba(&self) -> bool {
+        match &self.head {
+            Head::Forest(forest) => !forest.classes.is_empty(),
+            Head::Boosted(Boosted { kind: BoostedKind::Classifier { log_proba, .. }, .. }) => *log_proba,
+            Head::Boosted(_) => false,
+        }
+    }
+
+    /// What `apply` gives.
+    pub fn leaf_numbers(&self) -> LeafNumbers {
+        match &self.head {
+            Head::Forest(_) => LeafNumbers::Trees,
+            Head::Boosted(boosted) => boosted.apply,
+        }
     }
 }
 
@@ -112,6 +132,29 @@ pub struct Boosted {
     pub link: BoostedLink,
     /// What the methods are.
     pub kind: BoostedKind,
+    /// What `apply` gives.
+    #[serde(default, skip_serializing_if = "LeafNumbers::is_trees")]
+    pub apply: LeafNumbers,
+}
+
+/// What `apply` gives: the library's own numbers of the leaves.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum LeafNumbers {
+    /// `int64 [n_rows, n_trees]`
+    #[default]
+    Trees,
+    /// `float64 [n_rows, stages, columns]`, without the last dimension for a regressor.
+    Stages,
+    /// There is no `apply`.
+    Absent,
+}
+
+impl LeafNumbers {
+    #[expect(clippy::trivially_copy_pass_by_ref, reason = "serde passes a reference")]
+    fn is_trees(&self) -> bool {
+        *self == LeafNumbers::Trees
+    }
 }
 
 /// From raw scores to predictions.
@@ -122,6 +165,8 @@ pub enum BoostedLink {
     Identity,
     /// `1 / (1 + exp(-raw))`
     Logistic,
+    /// `1 / (1 + exp(-2 raw))`
+    HalfLogistic,
     /// `exp(raw)`
     Exponential,
     /// `exp(raw - max)` divided by its sum over the columns.
@@ -136,10 +181,16 @@ pub enum BoostedKind {
     Regressor,
     /// `predict` gives labels, `predict_proba` `[n_rows, n_classes]`.
     Classifier {
-        /// `[n_classes]` labels.
+        /// `[n_classes]` labels; with one column of raw scores two, or one that is always the answer.
         classes: ArrayId,
         /// Whether there is a `decision_function`, which gives raw scores.
         decision: bool,
+        /// Whether there is a `predict_log_proba`.
+        #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+        log_proba: bool,
+        /// Of two classes, whether a raw score of 0 is the second and not the first.
+        #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+        second_at_zero: bool,
     },
 }
 

@@ -1,10 +1,11 @@
 //! Ensembles that the engine computes as a whole.
 #![forbid(unsafe_code)]
 
-use onecopy::{Method, NodeId};
+use onecopy::{Head, Method, NodeId, Op, Trees};
 use pyo3::exceptions::PyValueError;
 use pyo3::prelude::*;
 
+use crate::model::view;
 use crate::run::run;
 use crate::source::Source;
 
@@ -38,5 +39,20 @@ impl Member {
         let unknown = || PyValueError::new_err(format!("there is no method {method:?}"));
         let method = Method::from_name(method).ok_or_else(unknown)?;
         run(py, self.source.bind(py), Some(self.member), method, x, threads)
+    }
+
+    /// The raw scores of boosted trees before the first tree, as a read-only array; `None` of others.
+    #[getter]
+    fn start<'py>(&self, py: Python<'py>) -> PyResult<Option<Bound<'py, PyAny>>> {
+        let source = self.source.bind(py);
+        let plan = source.get().model().plan();
+        let op =
+            plan.members().get(self.member as usize).and_then(|member| plan.ops().get(member.op as usize));
+        match op {
+            Some(Op::Trees(Trees { head: Head::Boosted(boosted), .. })) => {
+                view(source, boosted.start).map(Some)
+            }
+            _ => Ok(None),
+        }
     }
 }

@@ -144,7 +144,7 @@ fn fractions(counts: &mut [f64]) {
 }
 
 /// NumPy's pairwise sum of a contiguous run.
-fn numpy_sum(values: &[f64]) -> f64 {
+pub(super) fn numpy_sum(values: &[f64]) -> f64 {
     const BLOCK: usize = 128;
     if values.len() < 8 {
         return values.iter().fold(0.0, |sum, value| sum + value);

@@ -1,13 +1,19 @@
 //! Decision trees and forests of scikit-learn: estimators to [`Trees`].
 #![forbid(unsafe_code)]
 
+mod boosted;
 mod categories;
 pub(crate) mod ensemble;
+mod gradient_boosting;
+mod histogram;
 mod layout;
 mod leaves;
 mod nodes;
+mod plain;
 mod tags;
 
+pub(super) use self::gradient_boosting::lower_gradient_boosting;
+pub(super) use self::histogram::{lower_encoded, lower_histogram};
 use self::layout::{Layout, Placed, place};
 use self::leaves::{Leaves, Normalise};
 use self::nodes::{Nodes, TreeNode};
@@ -77,12 +83,10 @@ fn check_shared(trees: &[TreeObject<'_>], arrays: &dyn ArraySource) -> Result<()
 /// Bytes of the nodes of an ensemble.
 pub(super) fn len_bytes(graph: &Graph, id: NodeId, arrays: &dyn ArraySource) -> u64 {
     let list = graph.attr(id, "estimators_").and_then(|list| graph.items(list)).unwrap_or_default();
-    let tree = |estimator: &NodeId| {
-        let nodes = graph.attr(graph.attr(*estimator, "tree_")?, "nodes")?;
-        let part = graph.array_part(nodes)?;
-        Some(byte_range(part, &arrays.info(part.array).dtype)?.1)
-    };
-    list.iter().fold(0u64, |sum, estimator| sum.saturating_add(tree(estimator).unwrap_or(0)))
+    let nodes = |estimator: &NodeId| graph.array_part(graph.attr(graph.attr(*estimator, "tree_")?, "nodes")?);
+    let bytes = |part: &ArrayPart| byte_range(part, &arrays.info(part.array).dtype).map_or(0, |(_, len)| len);
+    let parts = list.iter().filter_map(nodes).chain(gradient_boosting::node_parts(graph, id));
+    parts.chain(histogram::node_parts(graph, id)).fold(0u64, |sum, part| sum.saturating_add(bytes(part)))
 }
 
 fn in_tree(index: usize, refusal: Refusal) -> Refusal {
@@ -330,6 +334,7 @@ impl Forest {
             n_trees: estimator.trees.len() as u32,
             nan_allowed: estimator.nan_allowed,
             infinity_allowed: false,
+            dense_only: false,
             head: Head::Forest(head.clone()),
             layout: TreeLayout::Compact {
                 encoding: Encoding::Keys,

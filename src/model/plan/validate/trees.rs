@@ -5,8 +5,8 @@ use crate::format::ArrayId;
 use crate::model::plan::compact::{Node, Packing};
 use crate::model::plan::validate::{Check, MAX_COLUMNS};
 use crate::model::plan::{
-    Boosted, BoostedKind, Categories, CategoryRule, Encoding, Float, Forest, Head, PlanError, TreeLayout,
-    Trees,
+    Boosted, BoostedKind, Categories, CategoryRule, Encoding, Float, Forest, Head, LeafNumbers, PlanError,
+    TreeLayout, Trees,
 };
 
 impl Check<'_> {
@@ -15,7 +15,7 @@ impl Check<'_> {
         self.columns("n_trees", trees.n_trees)?;
         match &trees.head {
             Head::Forest(forest) => self.forest(trees, forest)?,
-            Head::Boosted(boosted) => self.boosted(boosted)?,
+            Head::Boosted(boosted) => self.boosted(trees, boosted)?,
         }
         match trees.layout {
             TreeLayout::Compact {
@@ -71,9 +71,12 @@ impl Check<'_> {
         self.classes(forest)
     }
 
-    fn boosted(&self, boosted: &Boosted) -> Result<(), PlanError> {
+    fn boosted(&self, trees: &Trees, boosted: &Boosted) -> Result<(), PlanError> {
         self.columns("columns", boosted.columns)?;
         self.columns("parallel", boosted.parallel)?;
+        if boosted.apply == LeafNumbers::Stages {
+            self.equal("n_trees % columns", 0, u64::from(trees.n_trees % boosted.columns))?;
+        }
         let shape = [u64::from(boosted.columns)];
         match boosted.sum {
             Float::F32 => self.array::<f32>("start", boosted.start, &shape).map(|_| ())?,
@@ -81,8 +84,11 @@ impl Check<'_> {
         }
         let BoostedKind::Classifier { classes, .. } = boosted.kind else { return Ok(()) };
         let n_classes = self.labels(classes)?.1;
-        let expected = if boosted.columns == 1 { 2 } else { u64::from(boosted.columns) };
-        self.equal("classes", expected, n_classes)
+        match (boosted.columns, n_classes) {
+            (1, 1 | 2) => Ok(()),
+            (1, _) => self.equal("classes", 2, n_classes),
+            (columns, _) => self.equal("classes", u64::from(columns), n_classes),
+        }
     }
 
     /// Rows of the table of leaf values.

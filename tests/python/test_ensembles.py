@@ -1,0 +1,296 @@
+"""Tree ensembles other than forests: the bits of scikit-learn, through `open` and through `load`."""
+
+import pickle
+import warnings
+
+import joblib
+import numpy as np
+import pytest
+import scipy.sparse
+from sklearn.datasets import make_classification
+from sklearn.dummy import DummyClassifier, DummyRegressor
+from sklearn.ensemble import (
+    GradientBoostingClassifier,
+    GradientBoostingRegressor,
+    HistGradientBoostingClassifier,
+    HistGradientBoostingRegressor,
+)
+from sklearn.linear_model import LinearRegression
+from sklearn.model_selection import GridSearchCV
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import StandardScaler
+
+import onecopy
+from onecopy._onecopy import Part
+
+RANDOM = np.random.default_rng(3)
+X, Y = make_classification(240, 6, n_informative=4, n_classes=3, random_state=1)
+X = X.astype(np.float64)
+HOLES = np.where(RANDOM.random(X.shape) < 0.1, np.nan, X)
+T = X[:, 0] * 2 + np.abs(X[:, 1]) + RANDOM.normal(size=len(X))
+MANY = np.arange(240) % 11
+WORDS = np.array(["low", "middle", "höher"])[Y]
+METHODS = ("predict", "predict_proba", "predict_log_proba", "decision_function", "score_samples", "apply", "transform")
+# Answers that NumPy's own exp goes into, which is not everywhere the one of the C library.
+TOLERANCE = {"rtol": 1e-13, "atol": 1e-300}
+
+
+def histogram(**options):
+    return HistGradientBoostingClassifier(**{"max_iter": 6, "random_state": 0, **options})
+
+
+def histogram_regressor(loss, **options):
+    return HistGradientBoostingRegressor(**{"loss": loss, "max_iter": 6, "random_state": 0, **options})
+
+
+def boosting(**options):
+    return GradientBoostingClassifier(**{"n_estimators": 6, "random_state": 0, **options})
+
+
+def boosting_regressor(loss, **options):
+    return GradientBoostingRegressor(**{"loss": loss, "n_estimators": 6, "random_state": 0, **options})
+
+
+def fitted() -> dict:
+    """Name: a fitted estimator that the engine computes."""
+    positive = np.abs(T) + 0.1
+    return {
+        "histogram": histogram().fit(HOLES, Y),
+        "histogram, two classes": histogram().fit(HOLES, Y > 0),
+        "histogram, words": histogram().fit(HOLES, WORDS),
+        "histogram, two words": histogram().fit(X, WORDS == "low"),
+        "histogram, one class": histogram().fit(X, np.full(240, 7)),
+        "histogram, eleven classes": histogram(max_iter=2).fit(X, MANY),
+        "histogram, weights": histogram().fit(X, Y, sample_weight=np.abs(T)),
+        "histogram, stopped early": histogram(early_stopping=True, n_iter_no_change=2, max_iter=60).fit(X, Y),
+        "histogram, deep": histogram(max_leaf_nodes=None, min_samples_leaf=1).fit(X, Y),
+        "histogram, stumps": histogram(max_depth=1).fit(X, Y > 1),
+        "histogram, nothing to learn": histogram_regressor("squared_error").fit(X, np.ones(240)),
+        "histogram, monotonic": histogram_regressor("squared_error", monotonic_cst=[1, 0, -1, 0, 0, 0]).fit(X, T),
+        "histogram, float32": histogram_regressor("squared_error").fit(X.astype(np.float32), T),
+        "histogram, infinities": histogram_regressor("squared_error").fit(np.where(HOLES > 2, np.inf, HOLES), T),
+        "histogram squared_error": histogram_regressor("squared_error").fit(HOLES, T),
+        "histogram absolute_error": histogram_regressor("absolute_error").fit(HOLES, T),
+        "histogram quantile": histogram_regressor("quantile", quantile=0.8).fit(HOLES, T),
+        "histogram gamma": histogram_regressor("gamma").fit(HOLES, positive),
+        "histogram poisson": histogram_regressor("poisson").fit(HOLES, positive),
+        "boosting": boosting().fit(X, Y),
+        "boosting, two classes": boosting().fit(X, Y > 0),
+        "boosting, words": boosting().fit(X, WORDS),
+        "boosting, eleven classes": boosting(n_estimators=2).fit(X, MANY),
+        "boosting, half and half": boosting().fit(X, np.arange(240) % 2),
+        "boosting exponential": boosting(loss="exponential").fit(X, Y == 1),
+        "boosting from zero": boosting(init="zero").fit(X, Y),
+        "boosting two from zero": boosting(init="zero").fit(X, Y == 2),
+        "boosting from a dummy": boosting(init=DummyClassifier()).fit(X, Y),
+        "boosting, subsample": boosting(subsample=0.5, max_features=2).fit(X, Y),
+        "boosting, stopped early": boosting(n_iter_no_change=2, n_estimators=60).fit(X, Y),
+        "boosting, weights": boosting(learning_rate=0.3).fit(X, Y, sample_weight=np.abs(T)),
+        "boosting squared_error": boosting_regressor("squared_error").fit(X, T),
+        "boosting absolute_error": boosting_regressor("absolute_error").fit(X, T),
+        "boosting huber": boosting_regressor("huber").fit(X, T),
+        "boosting quantile": boosting_regressor("quantile", alpha=0.2).fit(X, T),
+        "boosting regression from zero": boosting_regressor("huber", init="zero").fit(X, T),
+        "boosting from a median": boosting_regressor("squared_error", init=DummyRegressor(strategy="median")).fit(X, T),
+        "boosting, deep": boosting_regressor("squared_error", max_depth=None).fit(X, T),
+        "boosting, best first": boosting_regressor("squared_error", max_leaf_nodes=5).fit(X, T),
+        "pipeline": make_pipeline(StandardScaler(), boosting()).fit(X, Y),
+        "pipeline with holes": make_pipeline(StandardScaler(), histogram()).fit(HOLES, Y),
+    }
+
+
+MODELS = fitted()
+
+
+def thresholds(model) -> np.ndarray:
+    """Values that splits compare with."""
+    predictors = getattr(model, "_predictors", None)
+    if predictors is not None:
+        found = [p.nodes["num_threshold"][p.nodes["is_leaf"] == 0] for stage in predictors for p in stage]
+    else:
+        trees = np.ravel(getattr(model, "estimators_", []))
+        found = [tree.tree_.threshold[tree.tree_.feature >= 0] for tree in trees if hasattr(tree, "tree_")]
+    return np.concatenate([*found, [0.5]])
+
+
+def takes(model, x) -> bool:
+    try:
+        model.predict(x)
+    except ValueError:
+        return False
+    return True
+
+
+def rows(model) -> np.ndarray:
+    """Fresh rows: ordinary ones, zeros of both signs, values at thresholds and beside them, and what is allowed of NaN
+    and infinity."""
+    width = model.n_features_in_
+    fresh = RANDOM.normal(size=(1000, width)) * 2
+    fresh[::7, 0], fresh[1::7, 1], fresh[2::7, 2] = -0.0, 0.0, 1e-310
+    at = RANDOM.choice(thresholds(model), size=fresh.shape)
+    beside = [at, np.nextafter(at, np.inf), np.nextafter(at, -np.inf), at.astype(np.float32)]
+    chosen = RANDOM.integers(0, 8, size=fresh.shape)
+    for choice, values in enumerate(beside):
+        fresh = np.where((chosen == choice) & np.isfinite(values), values, fresh)
+    for value in (np.nan, np.inf, -np.inf):
+        if takes(model, np.full((1, width), value)):
+            fresh = np.where(RANDOM.random(fresh.shape) < 0.05, value, fresh)
+    return fresh
+
+
+def forms(x: np.ndarray):
+    """The rows in batches, types and orders."""
+    yield from (x, x[:1], x[5:8], x[:17], x.astype(np.float32), np.asfortranarray(x), x[::-3])
+    yield np.repeat(x[:40], 2, axis=1)[:, ::2]
+
+
+def same(expected, found, exact=True):
+    if isinstance(expected, list):
+        assert len(expected) == len(found)
+        for one, other in zip(expected, found):
+            same(one, other, exact)
+        return
+    if scipy.sparse.issparse(expected):
+        expected, found = expected.toarray(), found.toarray()
+    assert expected.shape == found.shape
+    if expected.dtype.kind == "O":
+        expected = expected.astype(str)
+    assert expected.dtype == found.dtype or expected.dtype.kind == found.dtype.kind == "U"
+    if exact or expected.dtype.kind != "f":
+        assert np.array_equal(expected, found, equal_nan=expected.dtype.kind == "f")
+    else:
+        np.testing.assert_allclose(found, expected, **TOLERANCE)
+
+
+def ask(model, method, x):
+    with warnings.catch_warnings(), np.errstate(all="ignore"):
+        warnings.simplefilter("ignore")
+        return getattr(model, method)(x)
+
+
+def dumped(model, tmp_path):
+    path = tmp_path / "model.onecopy"
+    onecopy.dump(model, path)
+    return path
+
+
+def has_numpy_exp(model, method) -> bool:
+    last = model[-1] if hasattr(model, "steps") else model
+    several = len(getattr(last, "classes_", ())) > 2
+    log_link = getattr(last, "loss", "") in ("gamma", "poisson")
+    return log_link and method == "predict" or several and method in ("predict_proba", "predict_log_proba")
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_open_and_load_answer_as_scikit_learn_does(name, tmp_path):
+    model = MODELS[name]
+    path = dumped(model, tmp_path)
+    opened, loaded = onecopy.open(path, threads=1), onecopy.load(path)
+    assert opened.native
+    assert set(opened.methods) == {method for method in METHODS if hasattr(model, method)}
+    for x in forms(rows(model)):
+        for method in opened.methods:
+            expected = ask(model, method, x)
+            same(expected, ask(loaded, method, x))
+            same(expected, ask(opened, method, x), exact=not has_numpy_exp(model, method))
+    few = rows(model)[:5]
+    same(ask(model, "predict", few), ask(opened, "predict", few.tolist()))
+
+
+@pytest.mark.parametrize("name", [name for name in MODELS if "pipeline" not in name])
+def test_a_loaded_ensemble_predicts_without_making_its_trees(name, tmp_path):
+    model = MODELS[name]
+    loaded = onecopy.load(dumped(model, tmp_path))
+    attribute = "_predictors" if hasattr(model, "_predictors") else "estimators_"
+    ask(loaded, "predict", rows(model))
+    assert isinstance(loaded.__dict__[attribute], Part)
+
+
+@pytest.mark.parametrize("name", ["histogram", "histogram gamma", "boosting", "boosting huber", "boosting exponential"])
+@pytest.mark.parametrize("compress", [None, 3])
+def test_converted_files_answer_as_scikit_learn_does(name, compress, tmp_path):
+    model = MODELS[name]
+    source, path = tmp_path / "model.joblib", tmp_path / "model.onecopy"
+    if compress is None:
+        source.write_bytes(pickle.dumps(model))
+    else:
+        joblib.dump(model, source, compress=compress)
+    onecopy.convert(source, path)
+    opened, loaded = onecopy.open(path), onecopy.load(path)
+    x = rows(model)
+    for method in opened.methods:
+        expected = ask(model, method, x)
+        same(expected, ask(loaded, method, x))
+        same(expected, ask(opened, method, x), exact=not has_numpy_exp(model, method))
+    same(ask(model, "predict", x), ask(pickle.loads(pickle.dumps(loaded)), "predict", x))
+
+
+def test_staged_answers_are_those_of_scikit_learn(tmp_path):
+    for name in ("histogram", "boosting", "boosting huber", "histogram poisson"):
+        model = MODELS[name]
+        loaded = onecopy.load(dumped(model, tmp_path))
+        x = np.nan_to_num(rows(model))
+        for expected, found in zip(model.staged_predict(x), loaded.staged_predict(x), strict=True):
+            same(expected, found)
+
+
+def test_a_changed_learning_rate_counts(tmp_path):
+    model = pickle.loads(pickle.dumps(MODELS["boosting huber"]))
+    loaded = onecopy.load(dumped(model, tmp_path))
+    model.learning_rate = loaded.learning_rate = 0.7
+    same(model.predict(X), loaded.predict(X))
+
+
+def test_a_changed_baseline_counts(tmp_path):
+    model = pickle.loads(pickle.dumps(MODELS["histogram"]))
+    loaded = onecopy.load(dumped(model, tmp_path))
+    model._baseline_prediction = model._baseline_prediction + 1
+    loaded._baseline_prediction = loaded._baseline_prediction + 1
+    same(model.decision_function(X), loaded.decision_function(X))
+
+
+def test_predictors_put_in_place_of_others_count(tmp_path):
+    model = pickle.loads(pickle.dumps(MODELS["histogram"]))
+    loaded = onecopy.load(dumped(model, tmp_path))
+    for estimator in (model, loaded):
+        estimator._predictors[0][0] = estimator._predictors[1][1]
+    same(model.decision_function(X), loaded.decision_function(X))
+    nodes = loaded._predictors[0][0].nodes.copy()
+    nodes["value"] = 3.0
+    model._predictors[0][0].nodes = loaded._predictors[0][0].nodes = nodes
+    same(model.decision_function(X), loaded.decision_function(X))
+
+
+def test_boosting_from_another_model_runs_through_load_only(tmp_path):
+    model = boosting_regressor("squared_error", init=LinearRegression()).fit(X, T)
+    path = dumped(model, tmp_path)
+    with pytest.raises(onecopy.UnsupportedModelError, match="LinearRegression, not a constant"):
+        onecopy.open(path).predict(X)
+    same(model.predict(X), onecopy.load(path).predict(X))
+
+
+def test_a_search_predicts_through_its_best_estimator(tmp_path):
+    search = GridSearchCV(histogram(), {"max_depth": [2, 3]}, cv=2).fit(HOLES, Y)
+    loaded = onecopy.load(dumped(search, tmp_path))
+    same(search.predict_proba(HOLES), loaded.predict_proba(HOLES))
+    assert isinstance(loaded.best_estimator_.__dict__["_predictors"], Part)
+
+
+def test_histograms_refuse_sparse_rows_as_scikit_learn_does(tmp_path):
+    opened = onecopy.open(dumped(MODELS["histogram"], tmp_path))
+    with pytest.raises(TypeError, match="dense data is required"):
+        opened.predict(scipy.sparse.csr_matrix(X))
+
+
+def test_boosting_takes_sparse_rows(tmp_path):
+    model = MODELS["boosting"]
+    path = dumped(model, tmp_path)
+    sparse = scipy.sparse.csr_matrix(np.where(np.abs(X) < 1, 0, X))
+    same(model.decision_function(sparse), onecopy.open(path).decision_function(sparse))
+    same(model.decision_function(sparse), onecopy.load(path).decision_function(sparse))
+
+
+def test_boosting_refuses_nan_as_scikit_learn_does(tmp_path):
+    opened = onecopy.open(dumped(MODELS["boosting"], tmp_path))
+    with pytest.raises(ValueError, match="NaN"):
+        opened.predict(HOLES)
