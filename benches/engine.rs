@@ -103,6 +103,7 @@ fn forest(n_trees: u32, depth: u32) -> Model<AlignedBytes> {
         nan_allowed: true,
         infinity_allowed: false,
         dense_only: false,
+        integers_as_f32: false,
         head: Head::Forest(Forest { n_outputs: 1, max_classes: 1, classes: vec![], average: true }),
         layout,
     }))

@@ -16,7 +16,7 @@ mod store;
 
 pub use convert::npy::read_npy_header;
 pub use convert::source::{Foreign, ForeignArray, ForeignData, ReadAt};
-pub use convert::{ConvertError, Limits, NpyProblem, Problem, read_foreign, read_with_buffers};
+pub use convert::{ConvertError, Limits, NpyProblem, Problem, TextProblem, read_foreign, read_with_buffers};
 pub use engine::columns::{Boosting, Csr, TreeInput, TreeInputError};
 pub use engine::{Input, Method, Output, OutputArray, PredictError, RunOptions};
 pub use format::codec::{Codec, Storage};

@@ -73,7 +73,7 @@ def is_sparse(x: Any) -> bool:
 
 def dense_blocks(x: Any, takes: str) -> "Any":
     """The rows of a sparse matrix, a bounded number of bytes at a time."""
-    if takes not in ("float32", "float64"):
+    if takes not in ("float32", "float64", "float"):
         raise TypeError(
             "Sparse data was passed for X, but dense data is required. Use '.toarray()' to convert to a dense numpy array."
         )
@@ -91,12 +91,13 @@ def as_rows(x: Any, takes: str, estimator: str) -> np.ndarray:
     Parameters
     ----------
     x : array-like of shape (n_samples, n_features)
-    takes : {"float32", "float64", "dense", "scale", "center"}
-        What the model makes of its input: float32 whatever it is, or float64 unless it is a float already.
+    takes : {"float32", "float64", "dense", "scale", "center", "float"}
+        What the model makes of its input: float32 whatever it is, or float64 unless it is a float already. As LightGBM
+        does it, which is "float": float32 unless it is float64 already.
     estimator : str
         For messages.
     """
-    array = x if type(x) is np.ndarray else _as_array(x)
+    array = x if type(x) is np.ndarray else _as_lightgbm(x) if takes == "float" else _as_array(x)
     if array.dtype.kind == "c":
         raise ValueError(f"Complex data not supported\n{array}\n")
     target = _target(array, takes)
@@ -121,6 +122,8 @@ def _target(array: np.ndarray, takes: str) -> np.dtype:
             "dtype='numeric' is not compatible with arrays of bytes/strings. Convert your data to numeric values "
             "explicitly instead."
         )
+    if takes == "float":
+        return np.dtype(np.float64 if array.dtype == np.float64 else np.float32)
     if takes in ("scale", "center") and array.dtype == np.float16:
         raise ValueError(
             "scikit-learn scales float16 in float16, which loses most digits and is not supported here: use "
@@ -145,6 +148,26 @@ def _as_array(x: Any) -> np.ndarray:
             "https://numpy.org/doc/stable/reference/generated/numpy.matrix.html"
         )
     return np.asarray(x)
+
+
+def _as_lightgbm(x: Any) -> np.ndarray:
+    """The array that LightGBM makes of a table: float32 only if that holds every column."""
+    if type(x).__name__ == "Series" or not hasattr(x, "columns") and not hasattr(x, "column_names"):
+        return _as_array(x)
+    if not hasattr(x, "iloc"):
+        array = _as_array(x)
+        return array if array.dtype == np.float32 else array.astype(np.float64)
+    categorical = [str(name) for name, dtype in x.dtypes.items() if type(dtype).__name__ == "CategoricalDtype"]
+    if categorical:
+        raise ValueError(
+            f"columns of dtype category ({', '.join(categorical[:5])}) are not supported here, because their codes depend on "
+            "the training data: give the codes that the model was trained with as numbers, or use onecopy.load()"
+        )
+    target = np.result_type(np.float32, *(dtype.type for dtype in x.dtypes))
+    try:
+        return x.to_numpy(dtype=target)
+    except (TypeError, ValueError):
+        return x.to_numpy(dtype=target, na_value=np.nan)
 
 
 def _has_extension_types(x: Any) -> bool:

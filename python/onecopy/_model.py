@@ -179,7 +179,7 @@ class Model:
     )
     apply = _Method(
         "apply",
-        """The leaf that each tree ends in, by scikit-learn's node numbers.
+        """The leaf that each tree ends in, by the library's own numbers.
 
         Parameters
         ----------
@@ -188,6 +188,7 @@ class Model:
         Returns
         -------
         ndarray of int64 of shape (n_samples,) or (n_samples, n_trees)
+            Of LightGBM int32, as its ``pred_leaf``.
         """,
     )
     transform = _Method(
@@ -223,7 +224,7 @@ class Model:
             raise UnsupportedModelError(
                 f"{what} cannot be predicted from natively: {why}; onecopy.load({self.path!r}) gives the estimator itself"
             )
-        if type(x) is not np.ndarray or self._feature_names() is not None:
+        if self._takes != "float" and (type(x) is not np.ndarray or self._feature_names() is not None):
             _input.check_names(x, self._feature_names(), self._first)
         if _input.is_sparse(x):
             if method == "transform":
@@ -233,7 +234,7 @@ class Model:
 
     def _is_nameless(self) -> bool:
         """Whether nothing needs to be said about the names of columns."""
-        self._nameless = self.native and self._feature_names() is None
+        self._nameless = self.native and (self._takes == "float" or self._feature_names() is None)
         return self._nameless
 
     def _blocks(self, x: Any) -> Iterator[np.ndarray]:

@@ -5,6 +5,7 @@ use std::fs::File;
 use std::io::{self, BufRead, BufReader, Read, Write};
 
 use crate::convert::error::ConvertError;
+use crate::convert::lightgbm;
 use crate::convert::limits::Limits;
 use crate::convert::pickle::Opcode;
 use crate::convert::source::ReadAt;
@@ -28,6 +29,8 @@ pub(crate) enum Container {
     Lz4,
     /// joblib 0.9 and older: `ZF`, a length, zlib.
     OldZlib,
+    /// A text of LightGBM.
+    LightGbm,
 }
 
 impl Container {
@@ -42,7 +45,13 @@ impl Container {
             Container::Lzma => "lzma",
             Container::Lz4 => "lz4",
             Container::OldZlib => "joblib 0.9 zlib",
+            Container::LightGbm => "LightGBM text",
         }
+    }
+
+    /// Whether it is read as it is, without decompression.
+    pub(crate) fn is_plain(self) -> bool {
+        matches!(self, Container::Pickle | Container::Npy | Container::LightGbm)
     }
 
     pub(crate) fn sniff(source: &dyn ReadAt) -> Result<Self, ConvertError> {
@@ -59,6 +68,7 @@ impl Container {
             [0xfd, b'7', b'z', b'X', b'Z', ..] => Ok(Container::Xz),
             [0x5d, 0, ..] => Ok(Container::Lzma),
             [4, 0x22, 0x4d, 0x18, ..] => Ok(Container::Lz4),
+            _ if lightgbm::is_start(head) => Ok(Container::LightGbm),
             [b'Z', b'F', ..] => Ok(Container::OldZlib),
             [0x78, ..] => Ok(Container::Zlib),
             [b'P', b'K', 3, 4, ..] => {
@@ -124,7 +134,7 @@ pub(crate) fn decompress(
                 return Err(copy.failed(io::Error::other(format!("its header promises {length} bytes"))));
             }
         }
-        Container::Zlib | Container::Pickle | Container::Npy => {
+        Container::Zlib | Container::Pickle | Container::Npy | Container::LightGbm => {
             copy.run(flate2::bufread::ZlibDecoder::new(&mut input))?;
         }
     }

@@ -114,6 +114,13 @@ pub enum ConvertError {
         inner: &'static str,
     },
 
+    /// A model file of LightGBM that cannot be a text.
+    #[error("the LightGBM text cannot be read: {problem}")]
+    LightGbm {
+        /// What is wrong.
+        problem: TextProblem,
+    },
+
     /// An `.npy` file with a header that is not as NumPy writes it.
     #[error("the .npy header is wrong at byte {offset}: {problem}")]
     Npy {
@@ -279,6 +286,24 @@ pub enum Problem {
         found: String,
         /// What is expected.
         expected: &'static str,
+    },
+}
+
+/// What is wrong with a text.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum TextProblem {
+    /// It is too long.
+    #[error(transparent)]
+    Limit {
+        /// The limit.
+        problem: Problem,
+    },
+    /// Bytes that are not UTF-8.
+    #[error("it is not UTF-8 at byte {at}; save it again")]
+    NotUtf8 {
+        /// Where.
+        at: usize,
     },
 }
 

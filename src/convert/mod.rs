@@ -7,6 +7,7 @@ use std::io;
 mod container;
 mod error;
 mod joblib;
+mod lightgbm;
 mod limits;
 pub(crate) mod npy;
 mod pickle;
@@ -14,7 +15,7 @@ pub(crate) mod source;
 mod spill;
 mod window;
 
-pub use self::error::{ConvertError, NpyProblem, Problem};
+pub use self::error::{ConvertError, NpyProblem, Problem, TextProblem};
 pub use self::limits::Limits;
 
 use self::container::Container;
@@ -24,7 +25,8 @@ use self::source::{Foreign, Gathered, ReadAt};
 use self::spill::{Joined, Spill};
 use crate::format::OnProgress;
 
-/// Reads a pickle (protocol 0 to 5), a joblib file (0.10 or newer, compressed or not) or an `.npy` array as plain data.
+/// Reads a pickle (protocol 0 to 5), a joblib file (0.10 or newer, compressed or not), an `.npy` array or a text of
+/// LightGBM as plain data.
 ///
 /// Nothing that the file names is imported or called. `spool` gives an unlinked temporary file for bytes that have to
 /// be decoded: at most one for decompressed bytes and one for long `bytes` values written as text. `progress` is told
@@ -40,27 +42,28 @@ pub fn read_foreign(
     progress: OnProgress<'_>,
 ) -> Result<Foreign, ConvertError> {
     let outer = Container::sniff(&*source)?;
-    let (source, inner) = match outer {
-        Container::Pickle | Container::Npy => (source, outer),
-        _ => {
-            let decoded: Box<dyn ReadAt> =
-                Box::new(container::decompress(&*source, outer, limits, spool, progress)?);
-            let inner = Container::sniff(&*decoded)?;
-            if !matches!(inner, Container::Pickle | Container::Npy) {
-                return Err(ConvertError::NestedCompression { outer: outer.name(), inner: inner.name() });
-            }
-            (decoded, inner)
+    let (source, inner) = if outer.is_plain() {
+        (source, outer)
+    } else {
+        let decoded: Box<dyn ReadAt> =
+            Box::new(container::decompress(&*source, outer, limits, spool, progress)?);
+        let inner = Container::sniff(&*decoded)?;
+        if !inner.is_plain() {
+            return Err(ConvertError::NestedCompression { outer: outer.name(), inner: inner.name() });
         }
+        (decoded, inner)
     };
     let compression = if outer == inner { String::new() } else { format!(", {}", outer.name()) };
-    if inner == Container::Npy {
-        let mut foreign = npy::read_npy(source)?;
-        foreign.container.push_str(&compression);
-        return Ok(foreign);
-    }
-    let stream = Stream { source: &*source, len: source.len_bytes(), buffers: None };
-    let outcome = pickle::read(stream, Budget::new(*limits), Spill::new(spool, stream.len), progress)?;
-    let mut foreign = into_foreign(outcome, source);
+    let mut foreign = match inner {
+        Container::Npy => npy::read_npy(source)?,
+        Container::LightGbm => lightgbm::read(source, inner.name(), Budget::new(*limits))?,
+        _ => {
+            let stream = Stream { source: &*source, len: source.len_bytes(), buffers: None };
+            let spill = Spill::new(spool, stream.len);
+            let outcome = pickle::read(stream, Budget::new(*limits), spill, progress)?;
+            into_foreign(outcome, source)
+        }
+    };
     foreign.container.push_str(&compression);
     Ok(foreign)
 }

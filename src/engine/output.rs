@@ -24,6 +24,7 @@ pub struct OutputArray {
 enum Data {
     F32(Vec<f32>),
     F64(Vec<f64>),
+    I32(Vec<i32>),
     I64(Vec<i64>),
     /// `.1` bytes, in words so that every element type is aligned.
     Bytes(Vec<u64>, usize),
@@ -42,6 +43,10 @@ impl OutputArray {
 
     pub(super) fn f64(shape: &[usize], data: Vec<f64>) -> Self {
         OutputArray { info: info(Dtype::F64, shape), data: Data::F64(data) }
+    }
+
+    pub(super) fn i32(shape: &[usize], data: Vec<i32>) -> Self {
+        OutputArray { info: info(Dtype::I32, shape), data: Data::I32(data) }
     }
 
     pub(super) fn i64(shape: &[usize], data: Vec<i64>) -> Self {
@@ -83,6 +88,7 @@ impl OutputArray {
         match &self.data {
             Data::F32(data) => bytemuck::cast_slice(data),
             Data::F64(data) => bytemuck::cast_slice(data),
+            Data::I32(data) => bytemuck::cast_slice(data),
             Data::I64(data) => bytemuck::cast_slice(data),
             Data::Bytes(words, len) => &bytemuck::cast_slice(words)[..*len],
         }

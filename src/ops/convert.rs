@@ -124,7 +124,7 @@ pub enum ConvertFileError {
     Publish(StepError),
 }
 
-/// Writes the object in `src`, a pickle, joblib or `.npy` file, to `dst` as a model file.
+/// Writes the object in `src`, a pickle, joblib, `.npy` or LightGBM text file, to `dst` as a model file.
 ///
 /// Nothing that `src` names is imported or called. The same source, options and version give the same bytes.
 ///

@@ -6,6 +6,7 @@ mod examples;
 mod format;
 mod golden;
 mod hostile;
+mod lightgbm_regressions;
 mod mapping;
 mod model;
 mod pickle_regressions;

@@ -106,12 +106,14 @@ impl NativeModel {
     }
 
     /// What the input becomes first: `"float32"`, or `"float64"` unless it is a float already; `"scale"`, `"center"` and
-    /// `"dense"`, which refuses sparse matrices, are of the second sort.
+    /// `"dense"`, which refuses sparse matrices, are of the second sort. `"float"` is LightGBM's: `"float32"` unless it is
+    /// `"float64"` already.
     #[getter]
     fn takes(&self) -> &'static str {
         match self.first() {
             Some(Op::Trees(trees)) if trees.dense_only => "dense",
             Some(Op::Trees(trees)) if trees.input == Float::F32 => "float32",
+            Some(Op::Trees(trees)) if trees.integers_as_f32 => "float",
             Some(Op::StandardScaler { mean: None, .. }) => "scale",
             Some(Op::StandardScaler { .. } | Op::MinMaxScaler { .. }) => "center",
             _ => "float64",

@@ -5,6 +5,7 @@ use crate::engine::input::Method;
 use crate::engine::output::{Output, OutputArray};
 use crate::engine::trees::Scores;
 use crate::engine::{PredictError, Run, linear, rows};
+use crate::format::ArrayId;
 use crate::model::plan::{Boosted, BoostedKind, BoostedLink};
 
 impl Run<'_> {
@@ -21,15 +22,20 @@ impl Run<'_> {
         if method == Method::RawScores {
             return Ok(Output::one(scores.into_array(&[n, columns])));
         }
+        if method == Method::DecisionFunction {
+            return Ok(Output::one(scores.into_array(&shape)));
+        }
+        let scores = match boosted.mean_of {
+            Some(n) => scores.divided(n),
+            None => scores,
+        };
         let (classes, second_at_zero) = match boosted.kind {
             BoostedKind::Regressor => {
                 return Ok(Output::one(linked(boosted.link, scores, columns).into_array(&shape)));
             }
+            BoostedKind::LightGbm { classes } => return self.lightgbm(boosted, classes, method, scores),
             BoostedKind::Classifier { classes, second_at_zero, .. } => (classes, second_at_zero),
         };
-        if method == Method::DecisionFunction {
-            return Ok(Output::one(scores.into_array(&shape)));
-        }
         let scores = scores.f64s();
         if method == Method::Predict {
             let (dtype, labels) = self.labels(classes)?;
@@ -50,6 +56,30 @@ impl Run<'_> {
         }
         Ok(Output::one(OutputArray::f64(&[n, columns.max(2)], p)))
     }
+
+    /// `predict` or `predict_proba` of LightGBM's classifiers.
+    fn lightgbm(
+        self,
+        boosted: &Boosted,
+        classes: ArrayId,
+        method: Method,
+        scores: Scores,
+    ) -> Result<Output, PredictError> {
+        let columns = boosted.columns as usize;
+        let mut p = linked(boosted.link, scores, columns).f64s();
+        if columns == 1 {
+            p = p.into_iter().flat_map(|p| [1.0 - p, p]).collect();
+        }
+        let columns = columns.max(2);
+        let n = p.len() / columns;
+        if method != Method::Predict {
+            return Ok(Output::one(OutputArray::f64(&[n, columns], p)));
+        }
+        let (dtype, labels) = self.labels(classes)?;
+        let last = (labels.len() / (dtype.itemsize() as usize).max(1)).saturating_sub(1);
+        let picks = p.chunks_exact(columns).map(|row| (0, rows::argmax(row).min(last)));
+        Ok(Output::one(OutputArray::labels(&[n], dtype, picks, &[labels])))
+    }
 }
 
 fn linked(link: BoostedLink, scores: Scores, columns: usize) -> Scores {
@@ -63,5 +93,15 @@ fn linked(link: BoostedLink, scores: Scores, columns: usize) -> Scores {
         BoostedLink::HalfLogistic => scores.into_iter().map(|raw| linear::logistic(2.0 * raw)).collect(),
         BoostedLink::Exponential => scores.into_iter().map(f64::exp).collect(),
         BoostedLink::Softmax => linear::softmax(scores, columns),
+        BoostedLink::Sigmoid(slope) => {
+            scores.into_iter().map(|raw| 1.0 / (1.0 + (-slope * raw).exp())).collect()
+        }
+        BoostedLink::SignedSquare => scores.into_iter().map(|raw| sign(raw) * raw * raw).collect(),
+        BoostedLink::Softplus => scores.into_iter().map(|raw| raw.exp().ln_1p()).collect(),
     })
+}
+
+/// 1, 0 or -1, where zeros of both signs are 0.
+fn sign(value: f64) -> f64 {
+    f64::from(i8::from(value > 0.0) - i8::from(value < 0.0))
 }

@@ -70,9 +70,12 @@ fn leaf_numbers(trees: &Trees, n: usize, leaves: Vec<i64>) -> OutputArray {
             let columns = boosted.columns as usize;
             let shape = match boosted.kind {
                 BoostedKind::Regressor => vec![n, n_trees],
-                BoostedKind::Classifier { .. } => vec![n, n_trees / columns, columns],
+                _ => vec![n, n_trees / columns, columns],
             };
             OutputArray::f64(&shape, leaves.into_iter().map(|leaf| leaf as f64).collect())
+        }
+        Head::Boosted(boosted) if boosted.apply == LeafNumbers::Int32 => {
+            OutputArray::i32(&[n, n_trees], leaves.into_iter().map(|leaf| leaf as i32).collect())
         }
         _ => OutputArray::i64(&[n, n_trees], leaves),
     }
@@ -83,6 +86,16 @@ impl Scores {
         match self {
             Scores::F32(scores) => scores.into_iter().map(f64::from).collect(),
             Scores::F64(scores) => scores,
+        }
+    }
+
+    /// The scores of LightGBM's random forests: means.
+    fn divided(self, by: u32) -> Self {
+        match self {
+            Scores::F32(scores) => Scores::F32(scores.into_iter().map(|score| score / by as f32).collect()),
+            Scores::F64(scores) => {
+                Scores::F64(scores.into_iter().map(|score| score / f64::from(by)).collect())
+            }
         }
     }
 

@@ -166,6 +166,7 @@ fn plan(ensemble: Ensemble, sum: Float) -> (Plan, Memory) {
         start: ArrayId(arrays.len() as u32 - 1),
         link: BoostedLink::Identity,
         kind: BoostedKind::Regressor,
+        mean_of: None,
         apply: LeafNumbers::Trees,
     });
     let trees = Trees {
@@ -176,6 +177,7 @@ fn plan(ensemble: Ensemble, sum: Float) -> (Plan, Memory) {
         nan_allowed: true,
         infinity_allowed: true,
         dense_only: false,
+        integers_as_f32: false,
         head,
         layout,
     };

@@ -4,6 +4,7 @@
 //! so that a model that turns out to be uncovered half way leaves nothing behind.
 #![forbid(unsafe_code)]
 
+mod lightgbm;
 mod linear;
 mod pipeline;
 mod preprocess;
@@ -111,6 +112,7 @@ enum Family {
     Trees,
     GradientBoosting,
     Histogram,
+    LightGbm,
     LinearRegressor,
     LogisticRegression,
     StandardScaler,
@@ -125,8 +127,10 @@ enum Family {
 fn family_of(graph: &Graph, id: NodeId) -> Option<Family> {
     let (module, class) = graph.class_of(id)?;
     let mut parts = module.split('.');
-    if parts.next() != Some("sklearn") {
-        return None;
+    match parts.next()? {
+        "sklearn" => {}
+        "lightgbm" => return lightgbm::is_model(module, class).then_some(Family::LightGbm),
+        _ => return None,
     }
     match (parts.next()?, class) {
         ("ensemble", "RandomForestClassifier" | "RandomForestRegressor") => Some(Family::Trees),
@@ -162,6 +166,7 @@ fn lower_estimator(graph: &Graph, id: NodeId, arrays: &dyn ArraySource) -> Resul
         Some(Family::Trees) => trees::lower_trees(graph, id, arrays),
         Some(Family::GradientBoosting) => trees::lower_gradient_boosting(graph, id, arrays),
         Some(Family::Histogram) => trees::lower_histogram(graph, id, arrays),
+        Some(Family::LightGbm) => lightgbm::lower_lightgbm(graph, id, arrays),
         Some(Family::LinearRegressor) => linear::lower_regressor(graph, id, arrays),
         Some(Family::LogisticRegression) => linear::lower_logistic(graph, id, arrays),
         Some(Family::StandardScaler) => preprocess::lower_standard(graph, id, arrays),

@@ -72,6 +72,14 @@ impl From<io::Error> for Refusal {
 }
 
 impl Refusal {
+    /// The same, said of a part of the estimator.
+    pub(crate) fn within(self, part: &str) -> Self {
+        match self {
+            Refusal::Uncovered { what, why } => Refusal::Uncovered { what, why: format!("{part}: {why}") },
+            io @ Refusal::Io(_) => io,
+        }
+    }
+
     /// The estimator at hand is not covered.
     pub(crate) fn uncovered(why: impl Into<String>) -> Self {
         Refusal::Uncovered { what: None, why: why.into() }

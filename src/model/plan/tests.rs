@@ -42,6 +42,7 @@ fn stump() -> (Trees, Memory) {
         nan_allowed: true,
         infinity_allowed: false,
         dense_only: false,
+        integers_as_f32: false,
         head: Head::Forest(Forest { n_outputs: 1, max_classes: 1, classes: vec![], average: false }),
         layout,
     };

@@ -27,6 +27,9 @@ pub struct Trees {
     /// Whether the library refuses sparse matrices.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub dense_only: bool,
+    /// Whether columns that are no floats become `float32` and not `float64`, as LightGBM makes them.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub integers_as_f32: bool,
     /// From leaves to answers.
     pub head: Head,
     /// Where the nodes lie.
@@ -46,10 +49,12 @@ impl Trees {
     pub fn classes(&self) -> &[ArrayId] {
         match &self.head {
             Head::Forest(forest) => &forest.classes,
-            Head::Boosted(Boosted { kind: BoostedKind::Classifier { classes, .. }, .. }) => {
-                std::slice::from_ref(classes)
-            }
-            Head::Boosted(_) => &[],
+            Head::Boosted(boosted) => match &boosted.kind {
+                BoostedKind::Classifier { classes, .. } | BoostedKind::LightGbm { classes } => {
+                    std::slice::from_ref(classes)
+                }
+                BoostedKind::Regressor => &[],
+            },
         }
     }
 
@@ -57,7 +62,10 @@ impl Trees {
     pub fn decides(&self) -> bool {
         matches!(
             &self.head,
-            Head::Boosted(Boosted { kind: BoostedKind::Classifier { decision: true, .. }, .. })
+            Head::Boosted(Boosted {
+                kind: BoostedKind::Classifier { decision: true, .. } | BoostedKind::LightGbm { .. },
+                ..
+            })
         )
     }
 
@@ -132,6 +140,9 @@ pub struct Boosted {
     pub link: BoostedLink,
     /// What the methods are.
     pub kind: BoostedKind,
+    /// What raw scores are divided by before they are linked: the iterations of LightGBM's random forests.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub mean_of: Option<u32>,
     /// What `apply` gives.
     #[serde(default, skip_serializing_if = "LeafNumbers::is_trees")]
     pub apply: LeafNumbers,
@@ -146,6 +157,8 @@ pub enum LeafNumbers {
     Trees,
     /// `float64 [n_rows, stages, columns]`, without the last dimension for a regressor.
     Stages,
+    /// `int32 [n_rows, n_trees]`
+    Int32,
     /// There is no `apply`.
     Absent,
 }
@@ -171,6 +184,12 @@ pub enum BoostedLink {
     Exponential,
     /// `exp(raw - max)` divided by its sum over the columns.
     Softmax,
+    /// `1 / (1 + exp(-slope * raw))`, for the slope that stands here.
+    Sigmoid(f64),
+    /// `sign(raw) * raw * raw`
+    SignedSquare,
+    /// `log1p(exp(raw))`
+    Softplus,
 }
 
 /// What the methods of a boosted model are.
@@ -191,6 +210,12 @@ pub enum BoostedKind {
         /// Of two classes, whether a raw score of 0 is the second and not the first.
         #[serde(default, skip_serializing_if = "std::ops::Not::not")]
         second_at_zero: bool,
+    },
+    /// LightGBM's classifiers: `predict_proba` gives the linked scores, of one column `[1 - p, p]`; `predict` the label of
+    /// the first that is largest there; `decision_function` raw scores.
+    LightGbm {
+        /// `[n_classes]` labels; with one column of raw scores two, or one that is always the answer.
+        classes: ArrayId,
     },
 }
 

@@ -14,7 +14,7 @@ use crate::{out, paths, text};
 
 /// Convert a model saved with joblib or pickle.
 ///
-/// Reads pickle protocols 0 to 5, joblib files plain or compressed (zlib, gzip, bz2, lzma, xz, lz4), and .npy. Nothing that the file names is
+/// Reads pickle protocols 0 to 5, joblib files plain or compressed (zlib, gzip, bz2, lzma, xz, lz4), .npy and LightGBM's text files. Nothing that the file names is
 /// imported or called, so a hostile file can do no more than be refused. Forests, linear models, scalers and pipelines of them can then be
 /// predicted from directly; anything else is stored, and the report says why it is not covered.
 #[derive(Args)]
@@ -23,7 +23,7 @@ use crate::{out, paths, text};
   onecopy convert forest.pkl -o /srv/models/forest.onecopy
   onecopy convert forest.joblib --metadata card.json  keep a model card in the file")]
 pub(crate) struct Convert {
-    /// The model: a .joblib, .pkl or .npy file, compressed or not. Its name does not matter, its content does.
+    /// The model: a .joblib, .pkl, .npy or LightGBM .txt file, compressed or not. Its name does not matter, its content does.
     src: PathBuf,
     /// Where the onecopy file goes, replacing what is there [default: NAME.onecopy, which must not exist]
     #[arg(short, long)]

@@ -74,6 +74,7 @@ impl BoostedTrees {
                 start: rest[0],
                 link,
                 kind: kind(rest.get(1)),
+                mean_of: None,
                 apply,
             });
             let n_trees = n_trees as u32;
@@ -86,6 +87,7 @@ impl BoostedTrees {
                 nan_allowed,
                 infinity_allowed,
                 dense_only,
+                integers_as_f32: false,
                 head,
                 layout,
             })

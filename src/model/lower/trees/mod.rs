@@ -335,6 +335,7 @@ impl Forest {
             nan_allowed: estimator.nan_allowed,
             infinity_allowed: false,
             dense_only: false,
+            integers_as_f32: false,
             head: Head::Forest(head.clone()),
             layout: TreeLayout::Compact {
                 encoding: Encoding::Keys,

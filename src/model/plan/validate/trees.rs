@@ -5,8 +5,8 @@ use crate::format::ArrayId;
 use crate::model::plan::compact::{Node, Packing};
 use crate::model::plan::validate::{Check, MAX_COLUMNS};
 use crate::model::plan::{
-    Boosted, BoostedKind, Categories, CategoryRule, Encoding, Float, Forest, Head, LeafNumbers, PlanError,
-    TreeLayout, Trees,
+    Boosted, BoostedKind, BoostedLink, Categories, CategoryRule, Encoding, Float, Forest, Head, LeafNumbers,
+    PlanError, TreeLayout, Trees,
 };
 
 impl Check<'_> {
@@ -82,7 +82,18 @@ impl Check<'_> {
             Float::F32 => self.array::<f32>("start", boosted.start, &shape).map(|_| ())?,
             Float::F64 => self.array::<f64>("start", boosted.start, &shape).map(|_| ())?,
         }
-        let BoostedKind::Classifier { classes, .. } = boosted.kind else { return Ok(()) };
+        if boosted.mean_of.is_some_and(|n| n == 0) {
+            return Err(self.field("mean_of", "at least 1", 0));
+        }
+        if let BoostedLink::Sigmoid(slope) = boosted.link
+            && !(slope.is_finite() && slope > 0.0)
+        {
+            return Err(self.field("sigmoid", "a positive slope", slope.to_bits()));
+        }
+        let (BoostedKind::Classifier { classes, .. } | BoostedKind::LightGbm { classes }) = boosted.kind
+        else {
+            return Ok(());
+        };
         let n_classes = self.labels(classes)?.1;
         match (boosted.columns, n_classes) {
             (1, 1 | 2) => Ok(()),
