@@ -44,13 +44,13 @@ fn grow(depth: u32, noise: &mut Noise, nodes: &mut Vec<u64>) {
     let mut stack = vec![(root, depth)];
     while let Some((at, depth)) = stack.pop() {
         if depth == 0 {
-            nodes[at] = (noise.word() % 64) | (u64::from(FEATURES) << 32);
+            nodes[at] = (noise.word() % 64) | (u64::from(FEATURES) << 35);
             continue;
         }
         let left = nodes.len();
         let feature = noise.word() % u64::from(FEATURES);
         let threshold = key(noise.float() * 0.5);
-        nodes[at] = threshold | (feature << 32) | (((left - at) as u64) << (32 + FEATURE_BITS));
+        nodes[at] = threshold | (feature << 35) | (((left - at) as u64) << (35 + FEATURE_BITS));
         nodes.extend([0, 0]);
         stack.extend([(left + 1, depth - 1), (left, depth - 1)]);
     }
@@ -93,6 +93,7 @@ fn forest(n_trees: u32, depth: u32) -> Model<AlignedBytes> {
         roots: file.array("roots", Dtype::U64, &[roots.len() as u64], bytemuck::cast_slice(&roots)),
         leaves: file.array("leaves", Dtype::F64, &[64, 1], bytemuck::cast_slice(&leaves)),
         missing: None,
+        depths: None,
         origin: file.array("origin", Dtype::U32, &[n_nodes], &vec![0; nodes.len() * 4]),
     };
     file.finish(Op::Trees(Trees {

@@ -4,11 +4,12 @@
 //! engine answers does not depend on the number of threads, and for trees and scalers it is, bit for bit, what
 //! scikit-learn answers with `n_jobs=1`. Linear models may differ by rounding: a decision value by at most
 //! `n_features` units in the last place of the largest product in its sum.
-#![forbid(unsafe_code)]
+// Not `forbid`, which would also bind the kernels; the crate denies unsafe code.
 
 mod api;
 pub(crate) mod columns;
 mod input;
+mod kernels;
 mod linear;
 mod output;
 mod pipeline;

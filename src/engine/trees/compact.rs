@@ -1,17 +1,19 @@
 //! Trees in the compact layout.
 #![forbid(unsafe_code)]
 
-use std::ops::AddAssign;
+use std::cell::Cell;
 
 use ndarray::ArrayView2;
 use rayon::prelude::*;
 
 use crate::engine::input::Input;
+use crate::engine::kernels::compact::{Arrived, Depths, LANES, OneKey, Steps, prefetch};
 use crate::engine::rows::Number;
 use crate::engine::trees::Scores;
 use crate::engine::trees::categories::Sets;
-use crate::engine::trees::keys::{self, Compare, Encoder, Keys};
-use crate::engine::trees::walk::{LANES, Nodes};
+use crate::engine::trees::keys::{Compare, Encoder, Keys};
+use crate::engine::trees::sinks::{Added, Arrival, Boosts, Copied, Numbers, Sink};
+use crate::engine::trees::walk::Nodes;
 use crate::engine::{PredictError, Run, pool};
 use crate::format::dtype::Element;
 use crate::model::plan::compact::{Node, Packing};
@@ -20,11 +22,15 @@ use crate::model::plan::{Boosted, Categories, Encoding, Float, Head, TreeLayout,
 /// Keys of one block of rows: few enough to stay in the second-level cache beside a tree.
 const BLOCK_KEYS: usize = 1 << 16;
 /// Most rows of a block.
-const BLOCK_ROWS: usize = 1024;
+const BLOCK_ROWS: usize = 2048;
 /// Up to this many rows, trees are walked together instead of rows.
-const FEW_ROWS: usize = 4;
-/// Walks (rows times trees) below which threads do not pay.
-const SMALL: usize = 1 << 11;
+const FEW_ROWS: usize = 12;
+/// Steps, of about a nanosecond, below which threads do not pay.
+const SMALL: usize = 60_000;
+/// A tree is fetched ahead if it has at most this many lines for every row.
+const LINES_PER_ROW: usize = 8;
+/// Keys that a thread keeps from call to call.
+const KEPT: usize = 1 << 18;
 
 /// Calls `$run` with the trees in their node width.
 macro_rules! with_nodes {
@@ -32,13 +38,40 @@ macro_rules! with_nodes {
         let TreeLayout::Compact { nodes, wide, .. } = $trees.layout;
         let words = $engine.values::<u64>("nodes", nodes)?;
         if wide {
-            let $compact = Compact::<[u64; 2]>::new($engine, $trees, bytemuck::cast_slice(words))?;
+            let $compact = Compact::<[u64; 2]>::new($engine, $trees, bytemuck::cast_slice(words), |_| None)?;
             $run
         } else {
-            let $compact = Compact::<u64>::new($engine, $trees, words)?;
+            let $compact = Compact::<u64>::new($engine, $trees, words, |packing| steps(words, packing))?;
             $run
         }
     }};
+}
+
+/// The fast steps, where there are any.
+fn steps(nodes: &[u64], packing: Packing) -> Option<Steps<'_>> {
+    #[cfg(test)]
+    if PORTABLE.get() {
+        return None;
+    }
+    Steps::new(nodes, packing)
+}
+
+#[cfg(test)]
+thread_local! {
+    /// Whether calls from this thread do without kernels.
+    pub(in crate::engine) static PORTABLE: Cell<bool> = const { Cell::new(false) };
+}
+
+thread_local! {
+    /// Memory for keys and leaves, kept from call to call; taken while in use.
+    static SCRATCH: Cell<Scratch> = Cell::default();
+}
+
+#[derive(Default)]
+struct Scratch {
+    keys: Keys,
+    one: Vec<OneKey>,
+    arrivals: Vec<Arrival>,
 }
 
 /// What the leaves of each row add up to.
@@ -74,15 +107,25 @@ struct Compact<'a, N> {
     run: Run<'a>,
     encoder: Encoder<'a>,
     nodes: Nodes<'a, N>,
+    steps: Option<Steps<'a>>,
     /// First node of each tree.
     roots: &'a [u64],
+    /// Mean and largest depth of each tree; may be empty.
+    depths: &'a [[u8; 2]],
 }
 
 impl<'a, N: Node> Compact<'a, N> {
-    fn new(run: Run<'a>, trees: &Trees, nodes: &'a [N]) -> Result<Self, PredictError> {
-        let TreeLayout::Compact { encoding, categories, zero_missing, roots, missing, .. } = trees.layout;
+    fn new(
+        run: Run<'a>,
+        trees: &Trees,
+        nodes: &'a [N],
+        steps: impl FnOnce(Packing) -> Option<Steps<'a>>,
+    ) -> Result<Self, PredictError> {
+        let TreeLayout::Compact { encoding, categories, zero_missing, roots, missing, depths, .. } =
+            trees.layout;
         let missing = missing.map_or(Ok(&[][..]), |id| run.values("missing", id))?;
         let roots = run.values::<u64>("roots", roots)?.split_last().map_or(&[][..], |(_, roots)| roots);
+        let depths = depths.map_or(Ok(&[][..]), |id| run.values::<u8>("depths", id))?;
         let encoder = Encoder {
             compare: match encoding {
                 Encoding::Keys => Compare::Keys,
@@ -94,25 +137,29 @@ impl<'a, N: Node> Compact<'a, N> {
             zero_missing: zero_missing.map_or(Ok(&[][..]), |id| run.values("zero_missing", id))?,
             sets: categories.map(|categories| sets(run, &categories)).transpose()?,
         };
-        let n_columns = encoder.n_columns(trees.n_features as usize);
-        let packing = Packing::new(n_columns as u32);
-        Ok(Compact { run, encoder, nodes: Nodes { nodes, packing, missing }, roots })
+        let packing = Packing::new(encoder.n_columns(trees.n_features as usize) as u32);
+        let (nodes, depths) = (Nodes { nodes, packing, missing }, depths.as_chunks().0);
+        Ok(Compact { run, encoder, nodes, steps: steps(packing), roots, depths })
     }
 
     fn scores<T: Number>(&self, trees: &Trees, x: &ArrayView2<'_, T>) -> Result<Scores, PredictError> {
         let TreeLayout::Compact { leaves, .. } = trees.layout;
         Ok(match &trees.head {
             Head::Forest(forest) => {
-                let leaves = self.run.values("leaves", leaves)?;
-                Scores::F64(self.means(leaves, trees.width() as usize, forest.average, x))
+                let (leaves, width) = (self.run.values("leaves", leaves)?, trees.width() as usize);
+                let mut out = vec![0.0; x.nrows() * width];
+                if forest.average {
+                    self.blocks(x, &mut out, &Added { leaves, width });
+                    let n_trees = self.roots.len() as f64;
+                    out.iter_mut().for_each(|sum| *sum /= n_trees);
+                } else {
+                    self.blocks(x, &mut out, &Copied { leaves, width });
+                }
+                Scores::F64(out)
             }
             Head::Boosted(boosted) => match boosted.sum {
-                Float::F32 => {
-                    Scores::F32(self.sums::<f32, T>(self.run.values("leaves", leaves)?, boosted, x)?)
-                }
-                Float::F64 => {
-                    Scores::F64(self.sums::<f64, T>(self.run.values("leaves", leaves)?, boosted, x)?)
-                }
+                Float::F32 => Scores::F32(self.sums(self.run.values("leaves", leaves)?, boosted, x)?),
+                Float::F64 => Scores::F64(self.sums(self.run.values("leaves", leaves)?, boosted, x)?),
             },
         })
     }
@@ -120,46 +167,12 @@ impl<'a, N: Node> Compact<'a, N> {
     fn apply<T: Number>(&self, origin: &[u32], x: &ArrayView2<'_, T>) -> Vec<i64> {
         let n_trees = self.roots.len();
         let mut out = vec![0i64; x.nrows() * n_trees];
-        self.blocks(x, &mut out, n_trees, |out: &mut [i64], row, tree, at| {
-            out[row * n_trees + tree] = i64::from(origin[at]);
-        });
-        out
-    }
-
-    /// Rows of `width` values: of the leaf, or the mean over trees.
-    fn means<T: Number>(
-        &self,
-        leaves: &[f64],
-        width: usize,
-        average: bool,
-        x: &ArrayView2<'_, T>,
-    ) -> Vec<f64> {
-        let leaf = |at: usize| &leaves[self.nodes.nodes[at].low() as usize * width..][..width];
-        let mut out = vec![0.0; x.nrows() * width];
-        if !average {
-            // No sum: adding to zero would lose the sign of -0.0.
-            self.blocks(x, &mut out, width, |out: &mut [f64], row, _, at| {
-                out[row * width..][..width].copy_from_slice(leaf(at));
-            });
-            return out;
-        }
-        if width == 1 {
-            self.blocks(x, &mut out, 1, |out: &mut [f64], row, _, at| {
-                out[row] += leaves[self.nodes.nodes[at].low() as usize];
-            });
-        } else {
-            self.blocks(x, &mut out, width, |out: &mut [f64], row, _, at| {
-                let sums = out[row * width..][..width].iter_mut();
-                sums.zip(leaf(at)).for_each(|(sum, value)| *sum += value);
-            });
-        }
-        let n_trees = self.roots.len() as f64;
-        out.iter_mut().for_each(|sum| *sum /= n_trees);
+        self.blocks(x, &mut out, &Numbers { origin, n_trees });
         out
     }
 
     /// Rows of sums, each begun at its `start`.
-    fn sums<S: Element + AddAssign + Send + Sync, T: Number>(
+    fn sums<S: Element + std::ops::AddAssign + Send + Sync, T: Number>(
         &self,
         leaves: &[S],
         boosted: &Boosted,
@@ -168,86 +181,158 @@ impl<'a, N: Node> Compact<'a, N> {
         let start = self.run.values::<S>("start", boosted.start)?;
         let (columns, parallel) = (boosted.columns as usize, boosted.parallel as usize);
         let mut out = start.repeat(x.nrows());
-        self.blocks(x, &mut out, columns, |out: &mut [S], row, tree, at| {
-            out[row * columns + tree / parallel % columns] += leaves[self.nodes.nodes[at].low() as usize];
-        });
+        self.blocks(x, &mut out, &Boosts { leaves, columns, parallel });
         Ok(out)
     }
 
-    /// Calls `visit(out, row, tree, leaf position)` for every row and tree, a block of rows at a time. `out` is
-    /// the block's part of `all`, `per_row` values each, and `row` counts within the block; the trees of a row come in order.
-    fn blocks<T: Number, V: Send>(
-        &self,
-        x: &ArrayView2<'_, T>,
-        all: &mut [V],
-        per_row: usize,
-        visit: impl Fn(&mut [V], usize, usize, usize) + Sync,
-    ) {
-        let (n, threads) = (x.nrows(), pool::threads(self.run.options.threads));
-        let alone = threads == 1 || n < 2 * LANES || n.saturating_mul(self.roots.len()) < SMALL;
+    /// Gives `sink` the leaves of every row and tree, a block of rows at a time.
+    fn blocks<T: Number, S: Sink>(&self, x: &ArrayView2<'_, T>, out: &mut [S::Value], sink: &S) {
+        let n = x.nrows();
         let most = (BLOCK_KEYS / (self.encoder.n_columns(x.ncols()) + 1)).clamp(LANES, BLOCK_ROWS);
+        let threads = if n < 2 * LANES { 1 } else { pool::threads(self.run.options.threads) };
+        let alone = threads == 1 || n.saturating_mul(self.steps_per_row()) < SMALL;
         let share = if alone { most } else { n.div_ceil(threads).min(most) };
         let rows = share.next_multiple_of(LANES);
-        let block = |(block, out): (usize, &mut [V])| self.block(x, block * rows, out, per_row, &visit);
+        let block = |(block, out): (usize, &mut [S::Value])| {
+            let mut scratch = SCRATCH.take();
+            self.block(x, block * rows, out, sink, &mut scratch);
+            if scratch.keys.len() + scratch.one.len() <= KEPT {
+                SCRATCH.set(scratch);
+            }
+        };
+        let per_block = rows * sink.per_row();
         if alone {
-            all.chunks_mut(rows * per_row).enumerate().for_each(block);
+            out.chunks_mut(per_block).enumerate().for_each(block);
         } else {
-            pool::run(threads, || all.par_chunks_mut(rows * per_row).enumerate().for_each(block));
+            pool::run(threads, || out.par_chunks_mut(per_block).enumerate().for_each(block));
         }
     }
 
-    fn block<T: Number, V>(
+    /// About how many steps a row takes.
+    fn steps_per_row(&self) -> usize {
+        match self.depths {
+            [] => self.roots.len() * 8,
+            depths => depths.iter().map(|[mean, _]| usize::from(*mean) + 1).sum(),
+        }
+    }
+
+    fn block<T: Number, S: Sink>(
         &self,
         x: &ArrayView2<'_, T>,
         first_row: usize,
-        out: &mut [V],
-        per_row: usize,
-        visit: &impl Fn(&mut [V], usize, usize, usize),
+        out: &mut [S::Value],
+        sink: &S,
+        scratch: &mut Scratch,
     ) {
-        let n_rows = out.len() / per_row;
+        let n_rows = out.len() / sink.per_row();
         if n_rows <= FEW_ROWS {
-            let mut keys = Vec::with_capacity(self.encoder.n_columns(x.ncols()) + 1);
-            for row in 0..n_rows {
-                let nan = keys::one_row(self.encoder, x, first_row + row, &mut keys);
-                let visit = |tree, at| visit(out, row, tree, at);
-                if nan && !self.nodes.missing.is_empty() {
-                    self.one_row::<true>(&keys, visit);
-                } else {
-                    self.one_row::<false>(&keys, visit);
-                }
+            for (row, out) in out.chunks_exact_mut(sink.per_row()).enumerate() {
+                let nan = self.encoder.one_row(x, first_row + row, &mut scratch.one);
+                self.one_row(&scratch.one, nan && !self.nodes.missing.is_empty(), &mut scratch.arrivals);
+                sink.row(out, &scratch.arrivals);
             }
             return;
         }
-        let keys = Keys::new(self.encoder, x, first_row, n_rows);
+        scratch.keys.encode(self.encoder, x, first_row, n_rows);
+        let keys = &scratch.keys;
+        let n_groups = n_rows.div_ceil(LANES);
         for (tree, &root) in self.roots.iter().enumerate() {
-            for (group, (keys, nan)) in keys.groups().enumerate() {
-                let mut at = [root as usize; LANES];
-                if nan && !self.nodes.missing.is_empty() {
-                    self.nodes.walk::<LANES, true>(&mut at, |feature, lane| keys[feature][lane]);
-                } else {
-                    self.nodes.walk::<LANES, false>(&mut at, |feature, lane| keys[feature][lane]);
+            let mut ahead = self.next_tree(tree, n_rows, n_groups);
+            let depths = self.depths(tree);
+            let outs = out.chunks_mut(LANES * sink.per_row());
+            for ((keys, nan), out) in keys.groups().zip(outs) {
+                if let Some(nodes) = ahead.next() {
+                    prefetch(nodes);
                 }
-                let first = group * LANES;
-                for (lane, &at) in at.iter().take(n_rows - first).enumerate() {
-                    visit(out, first + lane, tree, at);
-                }
+                let arrived = match self.steps {
+                    Some(steps) if !nan || self.nodes.missing.is_empty() => steps.rows(root, depths, keys),
+                    _ => self.slow_rows(root, keys, nan),
+                };
+                sink.rows(out, tree, &arrived);
             }
         }
     }
 
+    /// The nodes of the tree after `tree`, a part for each group of rows; none if fetching them ahead does not pay.
+    fn next_tree(&self, tree: usize, n_rows: usize, n_groups: usize) -> std::slice::Chunks<'a, u64> {
+        let start = self.roots.get(tree + 1).map_or(usize::MAX, |&root| root as usize);
+        let end = self.roots.get(tree + 2).map_or(self.nodes.nodes.len(), |&root| root as usize);
+        let words: &[u64] = bytemuck::cast_slice(self.nodes.nodes.get(start..end).unwrap_or_default());
+        let lines = words.len() / 8;
+        let pays = self.steps.is_some() && lines > 8 && lines <= n_rows * LINES_PER_ROW;
+        let words = if pays { words } else { &[] };
+        words.chunks(lines.div_ceil(n_groups).max(1) * 8)
+    }
+
+    fn depths(&self, tree: usize) -> Depths {
+        match self.depths.get(tree) {
+            Some(&[mean, most]) => Depths { sure: mean.into(), most: most.into() },
+            None => Depths { sure: 4, most: u32::MAX },
+        }
+    }
+
+    fn slow_rows(&self, root: u64, keys: &[[u32; LANES]], nan: bool) -> Arrived {
+        let mut at = [root as usize; LANES];
+        if nan && !self.nodes.missing.is_empty() {
+            self.nodes.walk::<LANES, true>(&mut at, |feature, lane| keys[feature][lane]);
+        } else {
+            self.nodes.walk::<LANES, false>(&mut at, |feature, lane| keys[feature][lane]);
+        }
+        Arrived { at, leaf: at.map(|at| self.nodes.nodes[at].low()) }
+    }
+
     /// One row through all trees, [`LANES`] at a time.
-    #[inline(always)]
-    fn one_row<const NAN: bool>(&self, keys: &[u32], mut visit: impl FnMut(usize, usize)) {
+    fn one_row(&self, keys: &[OneKey], nan: bool, arrivals: &mut Vec<Arrival>) {
+        arrivals.clear();
+        arrivals.resize(self.roots.len(), Arrival::default());
         let (together, rest) = self.roots.as_chunks::<LANES>();
-        for (chunk, roots) in together.iter().enumerate() {
-            let mut at = roots.map(|root| root as usize);
-            self.nodes.walk::<LANES, NAN>(&mut at, |feature, _| keys[feature]);
-            at.iter().enumerate().for_each(|(lane, &at)| visit(chunk * LANES + lane, at));
+        let (outs, rest_outs) = arrivals.as_chunks_mut::<LANES>();
+        for (chunk, (roots, out)) in together.iter().zip(outs).enumerate() {
+            let next = together.get(chunk + 1).map_or(rest, |roots| roots);
+            next.iter().for_each(|&root| self.prefetch_root(root));
+            fill(out, &self.trees(roots, chunk * LANES, keys, nan));
         }
-        for (tree, &root) in rest.iter().enumerate() {
-            let mut at = [root as usize];
-            self.nodes.walk::<1, NAN>(&mut at, |feature, _| keys[feature]);
-            visit(together.len() * LANES + tree, at[0]);
+        if rest.is_empty() {
+            return;
         }
+        let mut roots = [rest[0]; LANES];
+        roots[..rest.len()].copy_from_slice(rest);
+        fill(rest_outs, &self.trees(&roots, together.len() * LANES, keys, nan));
+    }
+
+    /// One row through the trees with these roots, of which tree `first` is the first.
+    #[inline]
+    fn trees(&self, roots: &[u64; LANES], first: usize, keys: &[OneKey], nan: bool) -> Arrived {
+        if let Some(steps) = self.steps.filter(|_| !nan) {
+            return steps.trees(roots, self.deepest(first), keys);
+        }
+        let mut at = roots.map(|root| root as usize);
+        if nan {
+            self.nodes.walk::<LANES, true>(&mut at, |feature, _| keys[feature][0]);
+        } else {
+            self.nodes.walk::<LANES, false>(&mut at, |feature, _| keys[feature][0]);
+        }
+        Arrived { at, leaf: at.map(|at| self.nodes.nodes[at].low()) }
+    }
+
+    fn prefetch_root(&self, root: u64) {
+        if let Some(node) = self.nodes.nodes.get(root as usize) {
+            prefetch(bytemuck::cast_slice(std::slice::from_ref(node)));
+        }
+    }
+
+    /// Depths for the trees from `first` on that go together.
+    fn deepest(&self, first: usize) -> Depths {
+        let end = self.roots.len().min(first + LANES);
+        (first..end).map(|tree| self.depths(tree)).fold(Depths { sure: 0, most: 0 }, |a, b| Depths {
+            sure: a.sure.max(b.sure),
+            most: a.most.max(b.most),
+        })
+    }
+}
+
+fn fill(out: &mut [Arrival], arrived: &Arrived) {
+    for (lane, out) in out.iter_mut().enumerate() {
+        *out = Arrival { at: arrived.at[lane], leaf: arrived.leaf[lane] };
     }
 }

@@ -1,11 +1,11 @@
 //! Rows of the input as keys, made once for all trees.
 #![forbid(unsafe_code)]
 
-use ndarray::ArrayView2;
+use ndarray::{ArrayView2, Axis, Slice};
 
+use crate::engine::kernels::compact::{LANES, OneKey, RowKeys};
 use crate::engine::rows::{self, Number};
 use crate::engine::trees::categories::Sets;
-use crate::engine::trees::walk::LANES;
 use crate::model::plan::compact::{NAN_KEY, row_key};
 
 /// LightGBM's zero.
@@ -35,6 +35,17 @@ pub(super) enum Compare<'a> {
     },
 }
 
+impl Compare<'_> {
+    /// The value as the library has it.
+    #[inline(always)]
+    fn number<T: Number>(self, value: T) -> f64 {
+        match self {
+            Compare::Keys => f64::from(value.f32()),
+            Compare::Ranks { .. } => value.f64(),
+        }
+    }
+}
+
 impl Encoder<'static> {
     /// Features alone, in the order of `float32`.
     pub(in crate::engine) const KEYS: Self =
@@ -47,19 +58,48 @@ impl Encoder<'_> {
         n_features + self.sets.map_or(0, Sets::len)
     }
 
-    /// Calls `each` with every column of a row and its key.
-    #[inline(always)]
-    fn row<T: Number>(&self, x: &ArrayView2<'_, T>, row: usize, mut each: impl FnMut(usize, u32)) {
-        rows::for_each(x, row, |feature, value| each(feature, self.key(feature, value)));
-        let Some(sets) = self.sets else { return };
-        for (set, &feature) in sets.features.iter().enumerate() {
-            let value = x[[row, feature as usize]];
-            let value = match self.compare {
-                Compare::Keys => f64::from(value.f32()),
-                Compare::Ranks { .. } => value.f64(),
-            };
-            each(x.ncols() + set, sets.key(set, value));
+    /// The keys of one row, then zero; whether one is NaN's.
+    pub(super) fn one_row<T: Number>(
+        &self,
+        x: &ArrayView2<'_, T>,
+        row: usize,
+        keys: &mut Vec<OneKey>,
+    ) -> bool {
+        keys.clear();
+        let mut nan = false;
+        let mut push = |key| {
+            nan |= key == NAN_KEY;
+            keys.push([key, 0]);
+        };
+        rows::for_each(x, row, |feature, value| push(self.key(feature, value)));
+        if let Some(sets) = self.sets {
+            for (set, &feature) in sets.features.iter().enumerate() {
+                push(sets.key(set, self.compare.number(x[[row, feature as usize]])));
+            }
         }
+        keys.push([0; 2]);
+        nan
+    }
+
+    /// Keys of some columns of up to [`LANES`] rows; whether one is NaN's.
+    #[inline(always)]
+    fn group<T: Number>(&self, values: &[T; LANES], feature: usize) -> RowKeys {
+        let zero = self.zero_missing.get(feature).is_some_and(|&zero| zero != 0);
+        let mut keys = match self.compare {
+            Compare::Keys => values.map(|value| row_key(value.f32())),
+            Compare::Ranks { thresholds, starts } => ranks(
+                &thresholds[starts[feature] as usize..starts[feature + 1] as usize],
+                &values.map(T::f64),
+            ),
+        };
+        if zero {
+            for (key, value) in keys.iter_mut().zip(values) {
+                if value.f64().abs() <= ZERO {
+                    *key = NAN_KEY;
+                }
+            }
+        }
+        keys
     }
 
     #[inline(always)]
@@ -81,9 +121,31 @@ impl Encoder<'_> {
     }
 }
 
-/// Keys of rows in groups of [`LANES`]: per group one lane array for each feature, then one of zeros for leaves.
+/// How many of `thresholds`, which ascend, are below each of `values`: a binary search for all lanes at once.
+#[inline]
+fn ranks(thresholds: &[f64], values: &[f64; LANES]) -> RowKeys {
+    let mut at = [0u32; LANES];
+    let mut len = thresholds.len();
+    while len > 1 {
+        let half = len / 2;
+        for (at, value) in at.iter_mut().zip(values) {
+            // At most `thresholds.len() - len` before, so that this is within.
+            let below = thresholds[*at as usize + half - 1] < *value;
+            *at += if below { half as u32 } else { 0 };
+        }
+        len -= half;
+    }
+    for (at, value) in at.iter_mut().zip(values) {
+        let below = thresholds.get(*at as usize).is_some_and(|threshold| threshold < value);
+        *at = if value.is_nan() { NAN_KEY } else { *at + u32::from(below) };
+    }
+    at
+}
+
+/// Keys of rows in groups of [`LANES`]: per group an entry for each column, then one of zeros for leaves.
+#[derive(Default)]
 pub(in crate::engine) struct Keys {
-    keys: Vec<[u32; LANES]>,
+    keys: Vec<RowKeys>,
     /// Per group: whether some key is NaN's.
     nan: Vec<bool>,
     stride: usize,
@@ -96,41 +158,83 @@ impl Keys {
         first_row: usize,
         n_rows: usize,
     ) -> Self {
-        let (groups, stride) = (n_rows.div_ceil(LANES), encoder.n_columns(x.ncols()) + 1);
-        let mut keys = vec![[0; LANES]; groups * stride];
-        let mut nan = vec![false; groups];
-        for (group, (keys, nan)) in keys.chunks_exact_mut(stride).zip(&mut nan).enumerate() {
+        let mut keys = Keys::default();
+        keys.encode(encoder, x, first_row, n_rows);
+        keys
+    }
+
+    /// Keys in the memory of earlier ones.
+    pub(in crate::engine) fn encode<T: Number>(
+        &mut self,
+        encoder: Encoder<'_>,
+        x: &ArrayView2<'_, T>,
+        first_row: usize,
+        n_rows: usize,
+    ) {
+        self.stride = encoder.n_columns(x.ncols()) + 1;
+        let n_groups = n_rows.div_ceil(LANES);
+        self.keys.resize(n_groups * self.stride, [0; LANES]);
+        self.nan.clear();
+        for (group, keys) in self.keys.chunks_exact_mut(self.stride).enumerate() {
             let first = group * LANES;
-            for row in first..n_rows.min(first + LANES) {
-                let lane = row - first;
-                encoder.row(x, first_row + row, |column, key| {
-                    keys[column][lane] = key;
-                    *nan |= key == NAN_KEY;
-                });
-            }
+            let end = n_rows.min(first + LANES);
+            let rows = x.slice_axis(Axis(0), Slice::from(first_row + first..first_row + end));
+            self.nan.push(encode_group(encoder, &rows, keys));
         }
-        Keys { keys, nan, stride }
+    }
+
+    /// Keys held.
+    pub(super) fn len(&self) -> usize {
+        self.keys.len() * LANES
     }
 
     /// The groups, and whether each has NaN.
-    pub(in crate::engine) fn groups(&self) -> impl Iterator<Item = (&[[u32; LANES]], bool)> {
+    pub(in crate::engine) fn groups(&self) -> impl Iterator<Item = (&[RowKeys], bool)> {
         self.keys.chunks_exact(self.stride).zip(self.nan.iter().copied())
     }
 }
 
-/// Keys of one row, with the zero for leaves, and whether there is a NaN.
-pub(super) fn one_row<T: Number>(
-    encoder: Encoder<'_>,
-    x: &ArrayView2<'_, T>,
-    row: usize,
-    keys: &mut Vec<u32>,
-) -> bool {
+/// The keys of up to [`LANES`] rows; whether one is NaN's. Lanes without a row get some key.
+fn encode_group<T: Number>(encoder: Encoder<'_>, rows: &ArrayView2<'_, T>, keys: &mut [RowKeys]) -> bool {
+    let (n_rows, n_features) = rows.dim();
     let mut nan = false;
-    keys.clear();
-    encoder.row(x, row, |_, key| {
-        keys.push(key);
-        nan |= key == NAN_KEY;
-    });
-    keys.push(0);
+    let mut store = |out: &mut RowKeys, keys: RowKeys| {
+        nan |= keys.iter().fold(false, |nan, &key| nan | (key == NAN_KEY));
+        *out = keys;
+    };
+    let (features, sets_out) = keys.split_at_mut(n_features);
+    if let Some(mut own) = rows.row(0).to_slice().map(|first| [first; LANES]) {
+        for (lane, own) in own.iter_mut().enumerate().take(n_rows) {
+            // Rows of one array are as contiguous as the first of them.
+            *own = rows.row(lane).to_slice().unwrap_or(own);
+        }
+        let own = own.map(|row| &row[..n_features]);
+        for (feature, out) in features.iter_mut().enumerate() {
+            store(out, encoder.group(&own.map(|row| row[feature]), feature));
+        }
+    } else {
+        for (feature, out) in features.iter_mut().enumerate() {
+            store(out, encoder.group(&column(rows, feature), feature));
+        }
+    }
+    if let Some(sets) = encoder.sets {
+        for (set, out) in sets_out.iter_mut().enumerate().take(sets.len()) {
+            let values = column(rows, sets.features[set] as usize);
+            store(out, values.map(|value| sets.key(set, encoder.compare.number(value))));
+        }
+    }
+    if let Some(leaf) = sets_out.last_mut() {
+        *leaf = [0; LANES];
+    }
     nan
+}
+
+/// One column of up to [`LANES`] rows, the last value repeated.
+#[inline(always)]
+fn column<T: Number>(rows: &ArrayView2<'_, T>, feature: usize) -> [T; LANES] {
+    let column = rows.column(feature);
+    if let Some(all) = column.as_slice().and_then(|column| <&[T; LANES]>::try_from(column).ok()) {
+        return *all;
+    }
+    std::array::from_fn(|lane| column[lane.min(column.len() - 1)])
 }

@@ -9,6 +9,7 @@ mod categories;
 mod compact;
 mod forest;
 pub(super) mod keys;
+mod sinks;
 pub(super) mod walk;
 
 use crate::engine::input::{Input, Method};

@@ -1,8 +1,9 @@
 //! Ensembles of other libraries against a walk over their own nodes.
 
-use ndarray::Array2;
+use ndarray::{Array2, AxisDescription, ShapeBuilder, Slice};
 use proptest::prelude::*;
 
+use super::compact::PORTABLE;
 use super::*;
 use crate::engine::{RunOptions, run};
 use crate::format::ArrayInfo;
@@ -267,20 +268,120 @@ proptest! {
         let (scores, leaves) = expected(&ensemble, sum, &x);
         let narrow = x.mapv(|x| x as f32);
         let (narrow_scores, _) = expected(&ensemble, sum, &narrow.mapv(f64::from));
+        let asked = Asked::new(ensemble, sum, threads);
+        let (expected_bits, narrow_bits) = (bits(&scores), bits(&narrow_scores));
+        let mut fortran = Array2::zeros((n, N_FEATURES).f());
+        fortran.assign(&x);
+        let mut spread = Array2::zeros((n * 2, N_FEATURES * 2));
+        let every = |axis: AxisDescription| Slice::new(0, None, if axis.axis.0 == 0 { 2 } else { -2 });
+        spread.slice_each_axis_mut(every).assign(&x);
+        for portable in [false, true] {
+            PORTABLE.set(portable);
+            prop_assert_eq!(&expected_bits, &asked.scores((&x).into()));
+            prop_assert_eq!(&narrow_bits, &asked.scores((&narrow).into()));
+            prop_assert_eq!(&expected_bits, &asked.scores(fortran.view().into()));
+            prop_assert_eq!(&expected_bits, &asked.scores(spread.slice_each_axis(every).into()));
+            prop_assert_eq!(&leaves, &asked.leaves((&x).into()));
+        }
+        PORTABLE.set(false);
+    }
+}
+
+/// A plan that is asked.
+struct Asked {
+    plan: Plan,
+    arrays: Memory,
+    options: RunOptions,
+}
+
+impl Asked {
+    fn new(ensemble: Ensemble, sum: Float, threads: usize) -> Self {
         let (plan, arrays) = plan(ensemble, sum);
         validate(&plan, &arrays).unwrap();
-        let options = RunOptions { threads: Some(threads), check_finite: false };
-        let ask = |method, x: Input<'_>| run(&plan, &arrays, method, x, &options).unwrap().arrays.remove(0);
-        let bits = |array: OutputArray| -> Vec<u64> {
-            match array.view::<f64>() {
-                Some(values) => values.iter().map(|x| x.to_bits()).collect(),
-                None => array.view::<f32>().unwrap().iter().map(|x| f64::from(*x).to_bits()).collect(),
-            }
-        };
-        let expected_bits = |scores: &[f64]| scores.iter().map(|x| x.to_bits()).collect::<Vec<_>>();
-        prop_assert_eq!(expected_bits(&scores), bits(ask(Method::RawScores, (&x).into())));
-        prop_assert_eq!(expected_bits(&narrow_scores), bits(ask(Method::RawScores, (&narrow).into())));
-        let found: Vec<i64> = ask(Method::Apply, (&x).into()).view::<i64>().unwrap().iter().copied().collect();
-        prop_assert_eq!(leaves, found);
+        Asked { plan, arrays, options: RunOptions { threads: Some(threads), check_finite: false } }
     }
+
+    fn run(&self, method: Method, x: Input<'_>) -> OutputArray {
+        run(&self.plan, &self.arrays, method, x, &self.options).unwrap().arrays.remove(0)
+    }
+
+    fn scores(&self, x: Input<'_>) -> Vec<u64> {
+        let array = self.run(Method::RawScores, x);
+        match array.view::<f64>() {
+            Some(values) => values.iter().map(|x| x.to_bits()).collect(),
+            None => array.view::<f32>().unwrap().iter().map(|x| f64::from(*x).to_bits()).collect(),
+        }
+    }
+
+    fn leaves(&self, x: Input<'_>) -> Vec<i64> {
+        self.run(Method::Apply, x).view::<i64>().unwrap().iter().copied().collect()
+    }
+}
+
+fn bits(scores: &[f64]) -> Vec<u64> {
+    scores.iter().map(|x| x.to_bits()).collect()
+}
+
+/// `len` splits, each with a leaf on one side.
+fn chain(len: usize, n_features: usize) -> PlainTree {
+    let leaf = |origin: usize| PlainNode {
+        kind: PlainKind::Leaf { value: f64::from(origin as f32 * 0.1) },
+        samples: 1.0,
+        origin: origin as u32,
+    };
+    let mut nodes = vec![leaf(0)];
+    let mut at = 0;
+    for i in 0..len {
+        let left = nodes.len();
+        let feature = (i * 7 % n_features) as u32;
+        let threshold = (i % 11) as f64 * 0.1 - if i % 2 == 0 { 1.0 } else { -1.0 };
+        nodes[at].kind = PlainKind::Split {
+            test: Test::AtMost { feature, threshold },
+            left: left as u32,
+            right: left as u32 + 1,
+            missing_left: i % 3 == 0,
+        };
+        nodes.extend([leaf(left), leaf(left + 1)]);
+        at = left + usize::from(i % 2 == 0);
+    }
+    PlainTree { nodes }
+}
+
+#[test]
+fn chains_and_lone_leaves_over_many_features_answer_as_their_own_nodes() {
+    for (n_features, len) in [(1, 40), (31, 300), (32, 3), (33, 1000), (3000, 700), (5000, 9000)] {
+        let trees =
+            (0..37).map(|t| if t % 5 == 0 { chain(0, 1) } else { chain(len / (t % 4 + 1), n_features) });
+        let trees: Vec<_> = trees.collect();
+        let ensemble = Ensemble {
+            n_features: n_features as u32,
+            input: Float::F32,
+            leaves: Float::F64,
+            trees,
+            zero_is_missing: vec![],
+            rule: None,
+        };
+        for n in [1, 2, 7, 16, 17] {
+            let x = Array2::from_shape_fn((n, n_features), |(row, column)| {
+                let pick = (row * 31 + column * 17) % 23;
+                if pick == 0 && row % 2 == 1 { f64::NAN } else { pick as f64 * 0.1 - 1.1 }
+            });
+            let (scores, leaves) = expected(&ensemble, Float::F64, &x);
+            let asked = Asked::new(copy(&ensemble), Float::F64, 1);
+            for portable in [false, true] {
+                PORTABLE.set(portable);
+                assert_eq!(bits(&scores), asked.scores((&x).into()), "{n_features} {n} {portable}");
+                assert_eq!(leaves, asked.leaves((&x).into()), "{n_features} {n} {portable}");
+            }
+        }
+    }
+}
+
+fn copy(ensemble: &Ensemble) -> Ensemble {
+    let n_features = ensemble.n_features as usize;
+    let copied = |tree: &PlainTree| match tree.nodes.len() {
+        1 => chain(0, 1),
+        n => chain((n - 1) / 2, n_features),
+    };
+    Ensemble { trees: ensemble.trees.iter().map(copied).collect(), zero_is_missing: vec![], ..*ensemble }
 }

@@ -16,8 +16,7 @@
 
 use crate::model::plan::compact::{NAN_KEY, Node, Packing};
 
-/// Walks that go on together.
-pub(in crate::engine) const LANES: usize = 16;
+pub(in crate::engine) use crate::engine::kernels::compact::LANES;
 /// Steps between two looks at whether all lanes have arrived.
 const STRIDE: usize = 4;
 

@@ -1,14 +1,15 @@
 //! The compact tree layout: what the bits of a node mean.
 //!
 //! ```text
-//! narrow node, one u64      bits 0..32          bits 32..32+b      bits 32+b..64
+//! narrow node, one u64      bits 0..32          bits 35..35+b      bits 35+b..64
 //!   split                   threshold key       feature            distance to the left child, >= 1
 //!   leaf                    leaf id             n_features         0
 //!
 //! wide node, two u64        word 0, bits 0..32  word 0, 32..64     word 1
 //! ```
 //!
-//! `b` is the number of bits that `n_features` needs. The right child follows the left one. Distances point
+//! `b` is the number of bits that `n_features` needs. Bits 32..35 are zero: the bits from 32 on are eight times the
+//! feature, and eight times that is where the feature lies among the keys of 16 rows. The right child follows the left one. Distances point
 //! forward and stay within the tree, so that every walk ends.
 //!
 //! A step is `at += distance + (row[feature] > key)`. Row `n_features` of the keys is the constant 0, so a leaf
@@ -43,6 +44,9 @@ pub(crate) fn threshold_key(threshold: f64) -> u32 {
     row_key(if f64::from(nearest) > threshold { nearest.next_down() } else { nearest })
 }
 
+/// The first bit of the feature of a narrow node.
+const FEATURE_SHIFT: u32 = 35;
+
 /// Where the fields of a node lie, for a number of features.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Packing {
@@ -55,12 +59,20 @@ impl Packing {
     /// Nodes over features `0..n_features`.
     pub(crate) fn new(n_features: u32) -> Self {
         let bits = (u32::BITS - n_features.leading_zeros()).max(1);
-        Packing { n_features, feature_mask: (1 << bits) - 1, distance_shift: 32 + bits }
+        Packing { n_features, feature_mask: (1 << bits) - 1, distance_shift: FEATURE_SHIFT + bits }
     }
 
     /// Whether trees of up to `n_nodes` nodes need wide nodes.
     pub(crate) fn needs_wide(&self, n_nodes: u64) -> bool {
         self.distance_shift >= 64 || n_nodes >= 1 << (64 - self.distance_shift)
+    }
+
+    /// Eight times the feature of a narrow node, for `bextr`: its first bit, and 256 times the number of its bits;
+    /// and the first bit of the distance. `None` if nodes have to be wide.
+    pub(crate) fn narrow_fields(&self) -> Option<(u64, u64)> {
+        let bits = self.distance_shift - u32::BITS;
+        (self.distance_shift < u64::BITS)
+            .then_some((u64::from(u32::BITS | bits << 8), self.distance_shift.into()))
     }
 
     /// The feature number of leaves.
@@ -79,11 +91,13 @@ pub(crate) trait Node: bytemuck::Pod + Send + Sync {
     fn feature(self, packing: Packing) -> usize;
     /// Nodes to the left child; 0 for a leaf.
     fn distance(self, packing: Packing) -> usize;
+    /// Whether bits that belong to no field are zero.
+    fn is_clean(self) -> bool;
 }
 
 impl Node for u64 {
     fn pack(packing: Packing, low: u32, feature: u32, distance: u64) -> Self {
-        u64::from(low) | u64::from(feature) << 32 | distance << packing.distance_shift
+        u64::from(low) | u64::from(feature) << FEATURE_SHIFT | distance << packing.distance_shift
     }
 
     #[inline(always)]
@@ -93,12 +107,17 @@ impl Node for u64 {
 
     #[inline(always)]
     fn feature(self, packing: Packing) -> usize {
-        (self >> 32 & packing.feature_mask) as usize
+        (self >> FEATURE_SHIFT & packing.feature_mask) as usize
     }
 
     #[inline(always)]
     fn distance(self, packing: Packing) -> usize {
         (self >> packing.distance_shift) as usize
+    }
+
+    #[inline(always)]
+    fn is_clean(self) -> bool {
+        self >> 32 & 7 == 0
     }
 }
 
@@ -120,6 +139,11 @@ impl Node for [u64; 2] {
     #[inline(always)]
     fn distance(self, _: Packing) -> usize {
         self[1] as usize
+    }
+
+    #[inline(always)]
+    fn is_clean(self) -> bool {
+        true
     }
 }
 
@@ -188,9 +212,9 @@ mod tests {
         }
 
         #[test]
-        fn packed_fields_come_back(low: u32, n_features in 1u32..5000, distance in 0u64..1 << 19) {
+        fn packed_fields_come_back(low: u32, n_features in 1u32..5000, distance in 0u64..1 << 16) {
             let packing = Packing::new(n_features);
-            prop_assert!(!packing.needs_wide(1 << 18));
+            prop_assert!(!packing.needs_wide(1 << 15));
             for feature in [0, n_features] {
                 let narrow = u64::pack(packing, low, feature, distance);
                 let wide = <[u64; 2]>::pack(packing, low, feature, distance);

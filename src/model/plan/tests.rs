@@ -32,6 +32,7 @@ fn stump() -> (Trees, Memory) {
         roots: ArrayId(1),
         leaves: ArrayId(2),
         missing: None,
+        depths: None,
         origin: ArrayId(3),
     };
     let trees = Trees {

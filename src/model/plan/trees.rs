@@ -290,6 +290,9 @@ pub enum TreeLayout {
         /// `u64 [ceil(n_nodes / 64)]`, a bit per node, lowest first: NaN goes left. Absent: NaN goes right.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         missing: Option<ArrayId>,
+        /// `u8 [n_trees, 2]`: the mean and the largest depth of a leaf, at most 255. It may be wrong; walks then take longer.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        depths: Option<ArrayId>,
         /// `u32 [n_nodes]`: the library's own number of the node within its tree. Only `apply` reads it.
         origin: ArrayId,
     },

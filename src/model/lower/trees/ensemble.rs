@@ -147,7 +147,8 @@ impl Ensemble {
             nodes: ids[nodes],
             wide,
             origin: ids[origin],
-            missing: has_missing.then(|| ids[3]),
+            missing: has_missing.then(|| ids[4]),
+            depths: Some(ids[3]),
             leaves: ids[leaves.start],
         };
         Ok(LaidOut { arrays, layout: Box::new(layout) })

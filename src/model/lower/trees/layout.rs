@@ -27,6 +27,7 @@ pub(super) struct Layout {
     roots: Vec<u64>,
     missing: Vec<u64>,
     any_missing: bool,
+    depths: Vec<u8>,
 }
 
 impl Layout {
@@ -41,6 +42,7 @@ impl Layout {
             roots: vec![0],
             missing: Vec::new(),
             any_missing: false,
+            depths: Vec::new(),
         }
     }
 
@@ -55,10 +57,11 @@ impl Layout {
     }
 
     /// Adds one tree, its nodes in the order that [`place`] gave them.
-    pub(super) fn add(&mut self, tree: &Nodes, order: &[Placed]) -> io::Result<()> {
+    pub(super) fn add(&mut self, tree: &Nodes, Placement { order, depths }: &Placement) -> io::Result<()> {
         let start = self.roots.last().copied().unwrap_or(0);
         let end = start + order.len() as u64;
         self.roots.push(end);
+        self.depths.extend(depths);
         self.missing.resize(end.div_ceil(64) as usize, 0);
         if self.wide { self.emit::<[u64; 2]>(tree, order) } else { self.emit::<u64>(tree, order) }?;
         for (at, placed) in (start..).zip(order) {
@@ -81,15 +84,17 @@ impl Layout {
         self.nodes.write_all(bytemuck::cast_slice(&words))
     }
 
-    /// `roots`, `nodes`, `origin`, and `missing` if there is any.
+    /// `roots`, `nodes`, `origin`, `depths`, and `missing` if there is any.
     pub(super) fn finish(self) -> Vec<Staged> {
         let n_nodes = self.roots.last().copied().unwrap_or(0);
         let roots = bytemuck::cast_slice(&self.roots).to_vec();
         let node_shape = if self.wide { vec![n_nodes, 2] } else { vec![n_nodes] };
+        let depths = vec![self.depths.len() as u64 / 2, 2];
         let mut staged = vec![
             Staged::memory("roots", Dtype::U64, vec![self.roots.len() as u64], roots),
             spooled("nodes", Dtype::U64, node_shape, Role::Predict, self.nodes),
             spooled("origin", Dtype::U32, vec![n_nodes], Role::Rebuild, self.origin),
+            Staged::memory("depths", Dtype::U8, depths, self.depths),
         ];
         if self.any_missing {
             let missing = bytemuck::cast_slice(&self.missing).to_vec();
@@ -113,20 +118,36 @@ pub(super) struct Placed {
 }
 
 /// The nodes of a tree in their new order.
-pub(super) fn place(tree: &Nodes) -> Vec<Placed> {
+pub(super) struct Placement {
+    pub(super) order: Vec<Placed>,
+    /// The mean depth of training samples, and the largest of a leaf.
+    depths: [u8; 2],
+}
+
+/// Gives every node its place.
+pub(super) fn place(tree: &Nodes) -> Placement {
     let mut order = Vec::with_capacity(tree.len());
     order.push(Placed { node: 0, distance: 0 });
-    let mut stack = vec![0usize];
-    while let Some(at) = stack.pop() {
-        let Some(split) = tree.node(order[at].node).split else { continue };
+    let (mut samples, mut steps, mut most) = (0u64, 0u64, 0u32);
+    let mut stack = vec![(0usize, 0u32)];
+    while let Some((at, depth)) = stack.pop() {
+        let node = tree.node(order[at].node);
+        let Some(split) = node.split else {
+            samples += u64::from(node.samples);
+            steps += u64::from(node.samples) * u64::from(depth);
+            most = most.max(depth);
+            continue;
+        };
         let left_at = order.len();
         order[at].distance = (left_at - at) as u32;
         order.extend([split.left, split.right].map(|node| Placed { node, distance: 0 }));
+        let children = [(left_at, depth + 1), (left_at + 1, depth + 1)];
         if tree.node(split.left).samples < tree.node(split.right).samples {
-            stack.extend([left_at, left_at + 1]);
+            stack.extend(children);
         } else {
-            stack.extend([left_at + 1, left_at]);
+            stack.extend([children[1], children[0]]);
         }
     }
-    order
+    let mean = steps.checked_div(samples).unwrap_or(u64::from(most / 2));
+    Placement { order, depths: [mean.min(255) as u8, most.min(255) as u8] }
 }

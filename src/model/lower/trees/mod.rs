@@ -14,7 +14,7 @@ mod tags;
 
 pub(super) use self::gradient_boosting::lower_gradient_boosting;
 pub(super) use self::histogram::{lower_encoded, lower_histogram};
-use self::layout::{Layout, Placed, place};
+use self::layout::{Layout, Placed, Placement, place};
 use self::leaves::{Leaves, Normalise};
 use self::nodes::{Nodes, TreeNode};
 use crate::format::ArrayId;
@@ -268,7 +268,7 @@ impl<'a> TreeObject<'a> {
 /// One tree, read and laid out.
 struct ReadTree {
     nodes: Nodes,
-    order: Vec<Placed>,
+    order: Placement,
 }
 
 impl ReadTree {
@@ -346,6 +346,7 @@ impl Forest {
                 roots: ArrayId(0),
                 leaves: ArrayId(0),
                 missing: None,
+                depths: None,
                 origin: ArrayId(0),
             },
         };
@@ -360,7 +361,8 @@ impl Forest {
                 nodes: rest[1],
                 wide,
                 origin: rest[2],
-                missing: has_missing.then(|| rest[3]),
+                missing: has_missing.then(|| rest[4]),
+                depths: Some(rest[3]),
                 leaves: rest[rest.len() - 1],
             };
             let head = Head::Forest(plan::Forest { classes: classes.to_vec(), ..head });

@@ -253,9 +253,10 @@ fn why(forest: &FakeForest) -> String {
 fn a_tree_lies_heaviest_child_first_and_repeated_leaves_are_stored_once() {
     let (plan, arrays) = three_leaves().lower().unwrap();
     validate(&plan, &arrays).unwrap();
-    assert_eq!(["roots", "nodes", "origin", "leaves"], *arrays.names);
+    assert_eq!(["roots", "nodes", "origin", "depths", "leaves"], *arrays.names);
     assert_eq!(Role::Rebuild, arrays.roles[2]);
-    assert_eq!(vec![2, 1], arrays.arrays[3].0.shape, "two distinct values");
+    assert_eq!([1, 2], *arrays.arrays[3].1, "mean and largest depth");
+    assert_eq!(vec![2, 1], arrays.arrays[4].0.shape, "two distinct values");
     let origin: &[u32] = bytemuck::cast_slice(&arrays.arrays[2].1);
     assert_eq!([0, 1, 2, 3, 4], origin);
 }
@@ -374,14 +375,14 @@ fn a_forest_is_its_own_member_and_stored_once() {
     let mut sink = Memory::default();
     let plan = lowered(&graph, &arrays, &mut sink).unwrap().plan;
     assert_eq!((1, [Member { node: graph.root.0, op: 0 }].as_slice()), (plan.ops().len(), plan.members()));
-    assert_eq!(4, sink.arrays.len());
+    assert_eq!(5, sink.arrays.len());
 }
 
 #[test]
 fn many_features_need_wide_nodes_only_for_large_trees() {
     let packing = Packing::new(100_000);
-    assert!(!packing.needs_wide((1 << 15) - 1));
-    assert!(packing.needs_wide(1 << 15));
+    assert!(!packing.needs_wide((1 << 12) - 1));
+    assert!(packing.needs_wide(1 << 12));
     assert!(Packing::new(u32::MAX).needs_wide(1));
 }
 

@@ -27,6 +27,7 @@ impl Check<'_> {
                 roots,
                 leaves,
                 missing,
+                depths,
                 origin,
             } => {
                 let mut n_columns = u64::from(trees.n_features);
@@ -44,6 +45,9 @@ impl Check<'_> {
                 let n_nodes = roots.last().copied().unwrap_or(0);
                 if let Some(missing) = missing {
                     self.array::<u64>("missing", missing, &[n_nodes.div_ceil(64)])?;
+                }
+                if let Some(depths) = depths {
+                    self.array::<u8>("depths", depths, &[u64::from(trees.n_trees), 2])?;
                 }
                 self.array::<u32>("origin", origin, &[n_nodes])?;
                 let check =
@@ -222,7 +226,7 @@ impl NodeCheck {
             let room = nodes.len() - 1 - at;
             let split = (feature < leaf) & (distance < room);
             let end = (feature == leaf) & (u64::from(node.low()) < self.distinct);
-            (split & (distance != 0)) | (end & (distance == 0))
+            node.is_clean() & ((split & (distance != 0)) | (end & (distance == 0)))
         };
         // No early exit within a chunk: the compiler then checks several nodes at once.
         for (chunk_at, chunk) in nodes.chunks(256).enumerate() {
@@ -240,6 +244,7 @@ impl NodeCheck {
         let leaf = self.packing.leaf_feature() as usize;
         let (distance, feature) = (node.distance(self.packing), node.feature(self.packing));
         match distance {
+            _ if !node.is_clean() => "has bits set that belong to no field",
             0 if feature != leaf => "is a leaf that reads a feature",
             0 => "is a leaf whose value is not in the table",
             _ if distance >= room => "has children outside of its tree",

@@ -1,0 +1,283 @@
+//! Steps from node to node in the compact layout, for x86-64 with BMI1 and BMI2.
+//!
+//! The plain version is `walk` of `src/engine/trees/walk.rs`. A step is five instructions without a branch:
+//!
+//! ```text
+//! mov   t, [nodes + 8 * at]        the node
+//! bextr f, t, control              bits 32.., its feature times 8
+//! shrx  d, t, shift                the distance to the left child
+//! cmp   t32, [keys + 8 * f + lane] carry: the threshold is below the row's key
+//! adc   at, d
+//! ```
+//!
+//! Compilers turn the sixteen lanes into gathers or the comparison into a branch, and are then two to three times
+//! slower. A walk waits for memory at every step, so sixteen go on together. A leaf leads to itself, so lanes that have
+//! arrived need not be told apart; whether all have is asked only when it is likely.
+//!
+//! # Why no step reads outside
+//!
+//! [`Steps::new`] rests on what `src/model/plan/validate/trees.rs` has checked of every one of `nodes`:
+//!
+//! - bits 32..35 are zero, and the feature in the bits above is at most `n_columns`;
+//! - the distance is zero, and then the feature is `n_columns`; or `at + distance + 1 < nodes.len()`.
+//!
+//! *Keys.* Callers of [`Steps::rows`] and [`Steps::trees`] pass `n_columns + 1` entries of 64 or 8 bytes, which is asserted.
+//! `bextr` gives `8 * feature` for a feature of at most `n_columns`, so that `cmp` reads 4 bytes of one of the entries.
+//!
+//! *Nodes.* Walks begin at roots, which are asserted to be below `nodes.len()`. From a node `at` in range, a step goes to
+//! `at + distance` or, if the key is above the threshold, one further. At a split both are in range by the second
+//! rule. At a leaf the key read is that of column `n_columns`, which is asserted to be zero and thus above no threshold:
+//! the carry is clear, the distance zero, and the lane stays. So every position is in range, after any number of steps;
+//! how many are made (`Depths`) comes from the file and only costs time.
+#![allow(unsafe_code)]
+#![cfg_attr(not(target_arch = "x86_64"), allow(dead_code))]
+
+use crate::model::plan::compact::Packing;
+
+/// Walks that go on together.
+pub(in crate::engine) const LANES: usize = 16;
+
+/// Keys of up to 16 rows: one entry per column, then one of zeros.
+pub(in crate::engine) type RowKeys = [u32; LANES];
+/// The key of one row, and padding: one entry per column, then one of zeros.
+pub(in crate::engine) type OneKey = [u32; 2];
+
+/// Where walks have arrived.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(in crate::engine) struct Arrived {
+    /// Positions of the leaves.
+    pub at: [usize; LANES],
+    /// Their leaf ids.
+    pub leaf: [u32; LANES],
+}
+
+/// How deep the leaves of a tree lie, as far as is known. Wrong numbers cost time.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(in crate::engine) struct Depths {
+    /// Steps after which it pays to ask whether all walks have arrived.
+    pub sure: u32,
+    /// Steps after which they probably all have.
+    pub most: u32,
+}
+
+/// Narrow nodes, and how to take them apart.
+#[derive(Clone, Copy)]
+pub(in crate::engine) struct Steps<'a> {
+    nodes: &'a [u64],
+    n_columns: usize,
+    /// For `bextr`: the lowest bit of eight times the feature, and 256 times their number.
+    control: u64,
+    /// Where the distance begins.
+    shift: u64,
+}
+
+impl<'a> Steps<'a> {
+    /// `nodes` must have passed `validate` with this packing. `None` if the processor lacks the instructions.
+    pub(in crate::engine) fn new(nodes: &'a [u64], packing: Packing) -> Option<Self> {
+        let n_columns = packing.leaf_feature() as usize;
+        let (control, shift) = packing.narrow_fields()?;
+        available().then_some(Steps { nodes, n_columns, control, shift })
+    }
+}
+
+/// Whether this processor runs the kernels.
+#[cfg(target_arch = "x86_64")]
+pub(in crate::engine) fn available() -> bool {
+    std::arch::is_x86_feature_detected!("bmi1") && std::arch::is_x86_feature_detected!("bmi2")
+}
+
+/// Whether this processor runs the kernels.
+#[cfg(not(target_arch = "x86_64"))]
+pub(in crate::engine) fn available() -> bool {
+    false
+}
+
+/// Asks for the lines of `nodes` ahead of their use.
+#[inline(always)]
+pub(in crate::engine) fn prefetch(nodes: &[u64]) {
+    #[cfg(target_arch = "x86_64")]
+    for line in nodes.chunks(8) {
+        use std::arch::x86_64::{_MM_HINT_T1, _mm_prefetch};
+        // SAFETY: a prefetch reads nothing that the program sees, and never faults.
+        unsafe { _mm_prefetch::<{ _MM_HINT_T1 }>(line.as_ptr().cast()) };
+    }
+    #[cfg(not(target_arch = "x86_64"))]
+    let _ = nodes;
+}
+
+#[cfg(not(target_arch = "x86_64"))]
+impl Steps<'_> {
+    /// Up to 16 rows through the tree with this root.
+    pub(in crate::engine) fn rows(&self, _: u64, _: Depths, _: &[RowKeys]) -> Arrived {
+        unreachable!("there are no steps without the instructions")
+    }
+
+    /// One row through 16 trees.
+    pub(in crate::engine) fn trees(&self, _: &[u64; LANES], _: Depths, _: &[OneKey]) -> Arrived {
+        unreachable!("there are no steps without the instructions")
+    }
+}
+
+#[cfg(target_arch = "x86_64")]
+mod x86 {
+    use std::arch::asm;
+
+    use super::{Arrived, Depths, LANES, OneKey, RowKeys, Steps};
+
+    /// One step of a lane; with `$moved`, the distance is added to its bits.
+    macro_rules! step {
+        ($steps:ident, $keys:ident, $at:expr, $lane:literal) => {
+            // SAFETY: `$at` is in range and the keys have all columns, as the head of this file shows.
+            unsafe {
+                asm!(
+                    "mov {t}, qword ptr [{nodes} + {at}*8]",
+                    "bextr {f}, {t}, {control}",
+                    "shrx {d}, {t}, {shift}",
+                    concat!("cmp {t:e}, dword ptr [{keys} + {f}", $lane, "]"),
+                    "adc {at}, {d}",
+                    nodes = in(reg) $steps.nodes.as_ptr(),
+                    keys = in(reg) $keys,
+                    control = in(reg) $steps.control,
+                    shift = in(reg) $steps.shift,
+                    at = inout(reg) $at,
+                    t = out(reg) _, f = out(reg) _, d = out(reg) _,
+                    options(pure, readonly, nostack)
+                );
+            }
+        };
+        ($steps:ident, $keys:ident, $at:expr, $lane:literal, $moved:ident) => {
+            // SAFETY: as above.
+            unsafe {
+                asm!(
+                    "mov {t}, qword ptr [{nodes} + {at}*8]",
+                    "bextr {f}, {t}, {control}",
+                    "shrx {d}, {t}, {shift}",
+                    "or {moved}, {d}",
+                    concat!("cmp {t:e}, dword ptr [{keys} + {f}", $lane, "]"),
+                    "adc {at}, {d}",
+                    nodes = in(reg) $steps.nodes.as_ptr(),
+                    keys = in(reg) $keys,
+                    control = in(reg) $steps.control,
+                    shift = in(reg) $steps.shift,
+                    at = inout(reg) $at,
+                    moved = inout(reg) $moved,
+                    t = out(reg) _, f = out(reg) _, d = out(reg) _,
+                    options(pure, readonly, nostack)
+                );
+            }
+        };
+    }
+
+    /// A step of sixteen rows through one tree.
+    macro_rules! all_rows {
+        ($steps:ident, $keys:ident, $at:ident $(, $moved:ident)?) => {
+            step!($steps, $keys, $at[0], "*8" $(, $moved)?);
+            step!($steps, $keys, $at[1], "*8 + 4" $(, $moved)?);
+            step!($steps, $keys, $at[2], "*8 + 8" $(, $moved)?);
+            step!($steps, $keys, $at[3], "*8 + 12" $(, $moved)?);
+            step!($steps, $keys, $at[4], "*8 + 16" $(, $moved)?);
+            step!($steps, $keys, $at[5], "*8 + 20" $(, $moved)?);
+            step!($steps, $keys, $at[6], "*8 + 24" $(, $moved)?);
+            step!($steps, $keys, $at[7], "*8 + 28" $(, $moved)?);
+            step!($steps, $keys, $at[8], "*8 + 32" $(, $moved)?);
+            step!($steps, $keys, $at[9], "*8 + 36" $(, $moved)?);
+            step!($steps, $keys, $at[10], "*8 + 40" $(, $moved)?);
+            step!($steps, $keys, $at[11], "*8 + 44" $(, $moved)?);
+            step!($steps, $keys, $at[12], "*8 + 48" $(, $moved)?);
+            step!($steps, $keys, $at[13], "*8 + 52" $(, $moved)?);
+            step!($steps, $keys, $at[14], "*8 + 56" $(, $moved)?);
+            step!($steps, $keys, $at[15], "*8 + 60" $(, $moved)?);
+        };
+    }
+
+    /// A step of one row through sixteen trees.
+    macro_rules! all_trees {
+        ($steps:ident, $keys:ident, $at:ident $(, $moved:ident)?) => {
+            step!($steps, $keys, $at[0], "" $(, $moved)?);
+            step!($steps, $keys, $at[1], "" $(, $moved)?);
+            step!($steps, $keys, $at[2], "" $(, $moved)?);
+            step!($steps, $keys, $at[3], "" $(, $moved)?);
+            step!($steps, $keys, $at[4], "" $(, $moved)?);
+            step!($steps, $keys, $at[5], "" $(, $moved)?);
+            step!($steps, $keys, $at[6], "" $(, $moved)?);
+            step!($steps, $keys, $at[7], "" $(, $moved)?);
+            step!($steps, $keys, $at[8], "" $(, $moved)?);
+            step!($steps, $keys, $at[9], "" $(, $moved)?);
+            step!($steps, $keys, $at[10], "" $(, $moved)?);
+            step!($steps, $keys, $at[11], "" $(, $moved)?);
+            step!($steps, $keys, $at[12], "" $(, $moved)?);
+            step!($steps, $keys, $at[13], "" $(, $moved)?);
+            step!($steps, $keys, $at[14], "" $(, $moved)?);
+            step!($steps, $keys, $at[15], "" $(, $moved)?);
+        };
+    }
+
+    /// Steps until all lanes have arrived, and where.
+    macro_rules! walk {
+        ($all:ident, $steps:ident, $keys:ident, $at:ident, $depths:ident) => {{
+            let Depths { sure, most } = $depths;
+            let spread = most.saturating_sub(sure);
+            let unasked = if most <= 8 || spread <= 2 { most } else { sure };
+            for _ in 0..unasked {
+                $all!($steps, $keys, $at);
+            }
+            let mut arrived = $steps.arrived(&$at);
+            while arrived.is_none() {
+                let mut moved = 1u64;
+                while moved != 0 {
+                    moved = 0;
+                    $all!($steps, $keys, $at);
+                    $all!($steps, $keys, $at, moved);
+                }
+                arrived = $steps.arrived(&$at);
+            }
+            arrived.expect("the loop ends with it")
+        }};
+    }
+
+    impl Steps<'_> {
+        /// Up to 16 rows through the tree with this root.
+        #[inline]
+        pub(in crate::engine) fn rows(&self, root: u64, depths: Depths, keys: &[RowKeys]) -> Arrived {
+            assert!((root as usize) < self.nodes.len(), "a root lies beyond the nodes");
+            assert!(keys.len() == self.n_columns + 1, "a key for every column, and one more");
+            assert!(keys[self.n_columns] == [0; LANES], "leaves compare with zero");
+            let (mut at, keys) = ([root; LANES], keys.as_ptr());
+            walk!(all_rows, self, keys, at, depths)
+        }
+
+        /// One row through 16 trees.
+        #[inline]
+        pub(in crate::engine) fn trees(
+            &self,
+            roots: &[u64; LANES],
+            depths: Depths,
+            keys: &[OneKey],
+        ) -> Arrived {
+            assert!(
+                roots.iter().all(|&root| (root as usize) < self.nodes.len()),
+                "a root lies beyond the nodes"
+            );
+            assert!(keys.len() == self.n_columns + 1, "a key for every column, and one more");
+            assert!(keys[self.n_columns] == [0; 2], "leaves compare with zero");
+            let (mut at, keys) = (*roots, keys.as_ptr());
+            walk!(all_trees, self, keys, at, depths)
+        }
+
+        /// Where the lanes are, if all are at leaves.
+        #[inline(always)]
+        fn arrived(&self, at: &[u64; LANES]) -> Option<Arrived> {
+            let mut arrived = Arrived { at: [0; LANES], leaf: [0; LANES] };
+            let mut distances = 0;
+            for lane in 0..LANES {
+                let position = at[lane] as usize;
+                // SAFETY: `position` is in range, as the head of this file shows.
+                let node = unsafe { *self.nodes.get_unchecked(position) };
+                arrived.at[lane] = position;
+                arrived.leaf[lane] = node as u32;
+                distances |= node >> self.shift;
+            }
+            (distances == 0).then_some(arrived)
+        }
+    }
+}
