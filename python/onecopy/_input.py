@@ -163,6 +163,9 @@ def _as_lightgbm(x: Any) -> np.ndarray:
             f"columns of dtype category ({', '.join(categorical[:5])}) are not supported here, because their codes depend on "
             "the training data: give the codes that the model was trained with as numbers, or use onecopy.load()"
         )
+    bad = [f"{name}: {dtype}" for name, dtype in x.dtypes.items() if np.dtype(dtype.type).kind not in "fiub"]
+    if bad:
+        raise ValueError(f"pandas dtypes must be int, float or bool.\nFields with bad pandas dtypes: {', '.join(bad)}")
     target = np.result_type(np.float32, *(dtype.type for dtype in x.dtypes))
     try:
         return x.to_numpy(dtype=target)

@@ -539,6 +539,16 @@ def test_columns_of_pandas_categories_are_refused(tmp_path):
     same(model.predict_proba(frame), opened.predict_proba(codes))
 
 
+@pytest.mark.parametrize("column", [["1", "2"], [1, "2"]])
+def test_columns_that_are_no_numbers_are_refused_as_by_lightgbm(column, tmp_path):
+    model = regressor(min_child_samples=1).fit([[0, 0], [1, 1]], [0, 1])
+    onecopy.dump(model, tmp_path / "model.onecopy")
+    frame = pd.DataFrame({"a": [0.5, 1.5], "b": column})
+    for predict in [model.predict, onecopy.open(tmp_path / "model.onecopy").predict]:
+        with pytest.raises(ValueError, match="Fields with bad pandas dtypes: b"):
+            predict(frame)
+
+
 def test_the_number_of_columns_is_checked(tmp_path):
     onecopy.dump(MODELS["binary"](), tmp_path / "model.onecopy")
     with pytest.raises(
