@@ -7,8 +7,9 @@ use std::io::Cursor;
 use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
 use ndarray::Array2;
 use onecopy::{
-    AlignedBytes, ArrayId, ArrayInfo, Codec, Dtype, Encoding, Float, Forest, Head, Method, Model, Op, Order,
-    Parts, Plan, Role, RunOptions, TreeLayout, Trees, Writer,
+    AlignedBytes, ArrayId, ArrayInfo, Boosted, BoostedKind, BoostedLink, Codec, Dtype, Encoding, Float,
+    Forest, Head, LeafNumbers, Method, Model, Op, Order, Parts, Plan, Role, RunOptions, TreeLayout, Trees,
+    Writer,
 };
 
 const FEATURES: u32 = 32;
@@ -38,7 +39,7 @@ fn key(x: f32) -> u64 {
 }
 
 /// A complete tree of `depth`, each pair of siblings behind the last in depth-first order.
-fn grow(depth: u32, noise: &mut Noise, nodes: &mut Vec<u64>) {
+fn grow(depth: u32, encoding: Encoding, noise: &mut Noise, nodes: &mut Vec<u64>) {
     let root = nodes.len();
     nodes.push(0);
     let mut stack = vec![(root, depth)];
@@ -49,7 +50,10 @@ fn grow(depth: u32, noise: &mut Noise, nodes: &mut Vec<u64>) {
         }
         let left = nodes.len();
         let feature = noise.word() % u64::from(FEATURES);
-        let threshold = key(noise.float() * 0.5);
+        let threshold = match encoding {
+            Encoding::Keys => key(noise.float() * 0.5),
+            Encoding::Ranks { .. } => 64 + noise.word() % 128,
+        };
         nodes[at] = threshold | (feature << 35) | (((left - at) as u64) << (35 + FEATURE_BITS));
         nodes.extend([0, 0]);
         stack.extend([(left + 1, depth - 1), (left, depth - 1)]);
@@ -75,17 +79,54 @@ fn new_file() -> File {
     File(Writer::new(Cursor::new(Vec::new()), Codec::Raw).unwrap())
 }
 
+/// Complete trees of one depth, averaged.
 fn forest(n_trees: u32, depth: u32) -> Model<AlignedBytes> {
+    let mut file = new_file();
+    let head = Head::Forest(Forest { n_outputs: 1, max_classes: 1, classes: vec![], average: true });
+    let layout = layout(&mut file, n_trees, depth, Encoding::Keys);
+    file.finish(trees_of("RandomForestRegressor", n_trees, Float::F32, head, layout))
+}
+
+/// Complete trees of one depth over `float64`, added up.
+fn boosted(n_trees: u32, depth: u32) -> Model<AlignedBytes> {
+    let mut file = new_file();
+    let thresholds: Vec<f64> =
+        (0..FEATURES).flat_map(|_| (0..255).map(|i| f64::from(i) / 128.0 - 1.0)).collect();
+    let starts: Vec<u32> = (0..=FEATURES).map(|feature| feature * 255).collect();
+    let encoding = Encoding::Ranks {
+        thresholds: file.array(
+            "thresholds",
+            Dtype::F64,
+            &[thresholds.len() as u64],
+            bytemuck::cast_slice(&thresholds),
+        ),
+        starts: file.array("starts", Dtype::U32, &[starts.len() as u64], bytemuck::cast_slice(&starts)),
+    };
+    let layout = layout(&mut file, n_trees, depth, encoding);
+    let head = Head::Boosted(Boosted {
+        columns: 1,
+        parallel: 1,
+        sum: Float::F64,
+        start: file.array("start", Dtype::F64, &[1], &[0; 8]),
+        mean_of: None,
+        link: BoostedLink::Identity,
+        kind: BoostedKind::Regressor,
+        apply: LeafNumbers::default(),
+    });
+    file.finish(trees_of("HistGradientBoostingRegressor", n_trees, Float::F64, head, layout))
+}
+
+fn layout(file: &mut File, n_trees: u32, depth: u32, encoding: Encoding) -> TreeLayout {
     let (mut noise, mut nodes, mut roots) = (Noise(1), Vec::new(), vec![0u64]);
     for _ in 0..n_trees {
-        grow(depth, &mut noise, &mut nodes);
+        grow(depth, encoding, &mut noise, &mut nodes);
         roots.push(nodes.len() as u64);
     }
     let leaves: Vec<f64> = (0..64).map(|_| f64::from(noise.float())).collect();
-    let mut file = new_file();
+    let depths = vec![depth as u8; n_trees as usize * 2];
     let n_nodes = nodes.len() as u64;
-    let layout = TreeLayout::Compact {
-        encoding: Encoding::Keys,
+    TreeLayout::Compact {
+        encoding,
         categories: None,
         zero_missing: None,
         nodes: file.array("nodes", Dtype::U64, &[n_nodes], bytemuck::cast_slice(&nodes)),
@@ -93,21 +134,24 @@ fn forest(n_trees: u32, depth: u32) -> Model<AlignedBytes> {
         roots: file.array("roots", Dtype::U64, &[roots.len() as u64], bytemuck::cast_slice(&roots)),
         leaves: file.array("leaves", Dtype::F64, &[64, 1], bytemuck::cast_slice(&leaves)),
         missing: None,
-        depths: None,
+        depths: Some(file.array("depths", Dtype::U8, &[u64::from(n_trees), 2], &depths)),
         origin: file.array("origin", Dtype::U32, &[n_nodes], &vec![0; nodes.len() * 4]),
-    };
-    file.finish(Op::Trees(Trees {
-        estimator: "RandomForestRegressor".to_owned(),
+    }
+}
+
+fn trees_of(estimator: &str, n_trees: u32, input: Float, head: Head, layout: TreeLayout) -> Op {
+    Op::Trees(Trees {
+        estimator: estimator.to_owned(),
         n_features: FEATURES,
-        input: Float::F32,
+        input,
         n_trees,
         nan_allowed: true,
         infinity_allowed: false,
         dense_only: false,
         integers_as_f32: false,
-        head: Head::Forest(Forest { n_outputs: 1, max_classes: 1, classes: vec![], average: true }),
+        head,
         layout,
-    }))
+    })
 }
 
 fn linear(n_features: u32, n_outputs: u32) -> Model<AlignedBytes> {
@@ -141,8 +185,10 @@ fn predict(c: &mut Criterion, name: &str, model: &Model<AlignedBytes>, columns: 
 }
 
 fn trees(c: &mut Criterion) {
+    predict(c, "deep forest, 100 trees of depth 14", &forest(100, 14), FEATURES);
     predict(c, "forest of 100 trees of depth 12", &forest(100, 12), FEATURES);
-    predict(c, "forest of 500 trees of depth 6", &forest(500, 6), FEATURES);
+    predict(c, "shallow forest, 500 trees of depth 6", &forest(500, 6), FEATURES);
+    predict(c, "boosted, 500 trees of depth 5", &boosted(500, 5), FEATURES);
 }
 
 fn products(c: &mut Criterion) {

@@ -42,7 +42,7 @@ pub(super) fn leaves(tree: &TreeView<'_>, x: &TreeInput<'_>, mut visit: impl FnM
         for first in (0..x.nrows()).step_by(block) {
             let rows = block.min(x.nrows() - first);
             flat.leaves(&Keys::new(Encoder::KEYS, x, first, rows), rows, |row, leaf| {
-                visit(first + row, leaf)
+                visit(first + row, leaf);
             });
         }
         return;

@@ -269,8 +269,8 @@ mod x86 {
         fn arrived(&self, at: &[u64; LANES]) -> Option<Arrived> {
             let mut arrived = Arrived { at: [0; LANES], leaf: [0; LANES] };
             let mut distances = 0;
-            for lane in 0..LANES {
-                let position = at[lane] as usize;
+            for (lane, &position) in at.iter().enumerate() {
+                let position = position as usize;
                 // SAFETY: `position` is in range, as the head of this file shows.
                 let node = unsafe { *self.nodes.get_unchecked(position) };
                 arrived.at[lane] = position;

@@ -91,7 +91,7 @@ fn goes_left(ensemble: &Ensemble, test: &Test, missing_left: bool, row: &[f64]) 
                 CategoryRule::LightGbm => !x.is_nan() && cast >= 0 && has(left, cast),
                 CategoryRule::XgBoost if x.is_nan() => missing_left,
                 CategoryRule::XgBoost => {
-                    x < 0.0 || x >= 16_777_216.0 || cast as usize / 32 >= left.len() || has(left, cast)
+                    !(0.0..16_777_216.0).contains(&x) || cast as usize / 32 >= left.len() || has(left, cast)
                 }
             }
         }

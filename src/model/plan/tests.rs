@@ -157,6 +157,11 @@ fn nodes_that_lead_out_of_their_tree_are_refused() {
     assert!(with(0, 9, 3, 1).contains("node 0 of tree 0 reads a feature"));
     assert!(with(1, 2, 2, 0).contains("node 1 of tree 0 is a leaf whose value is not in the table"));
     assert!(with(1, 0, 1, 0).contains("node 1 of tree 0 is a leaf that reads a feature"));
+    for bit in 0..3 {
+        let (trees, mut arrays) = stump();
+        arrays.arrays[0].1[4] |= 1 << bit;
+        assert!(check(trees, &arrays).contains("node 0 of tree 0 has bits set that belong to no field"));
+    }
 }
 
 #[test]

@@ -9,6 +9,9 @@ use crate::model::lower::trees::ensemble::{Ensemble, PlainKind, Test};
 use crate::model::lower::{Refusal, Staged};
 use crate::model::plan::{Categories, CategoryRule};
 
+/// Makes the categories from the ids of their arrays.
+pub(super) type MakeCategories = Box<dyn FnOnce(&[ArrayId]) -> Categories>;
+
 /// Feature, categories that go left, categories that are known.
 type Set<'a> = (u32, &'a [u32], &'a [u32]);
 
@@ -50,7 +53,7 @@ impl<'a> Sets<'a> {
     }
 
     /// The arrays, and what refers to them; nothing if no tree splits by category.
-    pub(super) fn finish(self) -> Option<(Vec<Staged>, impl FnOnce(&[ArrayId]) -> Categories + use<>)> {
+    pub(super) fn finish(self) -> Option<(Vec<Staged>, MakeCategories)> {
         let rule = self.rule.filter(|_| self.len() > 0)?;
         let mut starts = vec![0u32];
         let (mut features, mut left, mut known) = (vec![], vec![], vec![]);
@@ -64,13 +67,13 @@ impl<'a> Sets<'a> {
         let mut arrays =
             vec![words("set_features", &features), words("set_starts", &starts), words("set_left", &left)];
         arrays.extend(with_known.then(|| words("set_known", &known)));
-        let categories = move |ids: &[ArrayId]| Categories {
+        let categories: MakeCategories = Box::new(move |ids: &[ArrayId]| Categories {
             features: ids[0],
             starts: ids[1],
             left: ids[2],
             known: with_known.then(|| ids[3]),
             rule,
-        };
+        });
         Some((arrays, categories))
     }
 }

@@ -96,12 +96,15 @@ pub(crate) enum Test {
     },
 }
 
+/// Makes the layout from the ids of its arrays.
+pub(crate) type MakeLayout = Box<dyn FnOnce(&[ArrayId]) -> TreeLayout>;
+
 /// What an ensemble became.
 pub(crate) struct LaidOut {
     /// To be written in this order.
     pub(crate) arrays: Vec<Staged>,
     /// Makes the layout from the ids of `arrays`, in their order.
-    pub(crate) layout: Box<dyn FnOnce(&[ArrayId]) -> TreeLayout>,
+    pub(crate) layout: MakeLayout,
 }
 
 impl Ensemble {

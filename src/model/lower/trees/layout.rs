@@ -1,8 +1,8 @@
 //! Laying trees out in the compact form, one after the other.
 //!
-//! A pair of siblings lies directly behind the pair that its parent belongs to if that is the most visited path,
-//! so that common walks stay within few cache lines: pairs are placed depth first, the child with
-//! more training samples first.
+//! Siblings are adjacent, and a line of the cache holds four pairs of them. A line is filled with a pair and the most
+//! visited ones below it, so that a walk goes several steps within a line; trees begin at lines. Visits are
+//! counted by training samples.
 #![forbid(unsafe_code)]
 
 use std::io::{self, Write};
@@ -11,7 +11,7 @@ use tempfile::SpooledTempFile;
 
 use crate::format::dtype::Dtype;
 use crate::format::{ArrayInfo, Order, Role};
-use crate::model::lower::trees::nodes::Nodes;
+use crate::model::lower::trees::nodes::{Nodes, Split};
 use crate::model::lower::{Staged, StagedData};
 use crate::model::plan::compact::{Node, Packing};
 
@@ -36,7 +36,8 @@ impl Layout {
         let packing = Packing::new(n_features);
         Layout {
             packing,
-            wide: packing.needs_wide(largest),
+            // One pair in four is left empty at most.
+            wide: packing.needs_wide(largest + largest / 3 + 2 * LINE as u64),
             nodes: SpooledTempFile::new(SPOOL_BYTES),
             origin: SpooledTempFile::new(SPOOL_BYTES),
             roots: vec![0],
@@ -65,17 +66,21 @@ impl Layout {
         self.missing.resize(end.div_ceil(64) as usize, 0);
         if self.wide { self.emit::<[u64; 2]>(tree, order) } else { self.emit::<u64>(tree, order) }?;
         for (at, placed) in (start..).zip(order) {
-            if tree.missing(placed.node) {
+            if placed.node != EMPTY && tree.missing(placed.node) {
                 self.missing[(at / 64) as usize] |= 1 << (at % 64);
                 self.any_missing = true;
             }
         }
-        let origin: Vec<u32> = order.iter().map(|placed| tree.origin(placed.node)).collect();
+        let number = |placed: &Placed| if placed.node == EMPTY { 0 } else { tree.origin(placed.node) };
+        let origin: Vec<u32> = order.iter().map(number).collect();
         self.origin.write_all(bytemuck::cast_slice(&origin))
     }
 
     fn emit<N: Node>(&mut self, tree: &Nodes, order: &[Placed]) -> io::Result<()> {
         let word = |placed: &Placed| {
+            if placed.node == EMPTY {
+                return N::pack(self.packing, 0, self.packing.leaf_feature(), 0);
+            }
             let node = tree.node(placed.node);
             let feature = node.split.map_or(self.packing.leaf_feature(), |split| split.feature);
             N::pack(self.packing, node.low, feature, u64::from(placed.distance))
@@ -109,9 +114,15 @@ fn spooled(name: &'static str, dtype: Dtype, shape: Vec<u64>, role: Role, file: 
     Staged { name, index: None, info, role, data: StagedData::Spool(file) }
 }
 
+/// Nodes in a line of the cache.
+const LINE: usize = 8;
+/// No node: a leaf that nothing leads to.
+const EMPTY: u32 = u32::MAX;
+
 /// A node in its place.
+#[derive(Clone, Copy)]
 pub(super) struct Placed {
-    /// Its number in the foreign tree.
+    /// Its number in the foreign tree, or [`EMPTY`].
     node: u32,
     /// Places to its left child; 0 for a leaf.
     distance: u32,
@@ -124,30 +135,98 @@ pub(super) struct Placement {
     depths: [u8; 2],
 }
 
+/// A split whose children have no place yet.
+#[derive(Clone, Copy)]
+struct Open {
+    at: usize,
+    split: Split,
+    samples: u32,
+    depth: u32,
+}
+
 /// Gives every node its place.
 pub(super) fn place(tree: &Nodes) -> Placement {
-    let mut order = Vec::with_capacity(tree.len());
-    order.push(Placed { node: 0, distance: 0 });
-    let (mut samples, mut steps, mut most) = (0u64, 0u64, 0u32);
-    let mut stack = vec![(0usize, 0u32)];
-    while let Some((at, depth)) = stack.pop() {
-        let node = tree.node(order[at].node);
-        let Some(split) = node.split else {
-            samples += u64::from(node.samples);
-            steps += u64::from(node.samples) * u64::from(depth);
-            most = most.max(depth);
-            continue;
-        };
-        let left_at = order.len();
-        order[at].distance = (left_at - at) as u32;
-        order.extend([split.left, split.right].map(|node| Placed { node, distance: 0 }));
-        let children = [(left_at, depth + 1), (left_at + 1, depth + 1)];
-        if tree.node(split.left).samples < tree.node(split.right).samples {
-            stack.extend(children);
-        } else {
-            stack.extend([children[1], children[0]]);
+    let mut placing = Placing {
+        tree,
+        order: Vec::with_capacity(tree.len() + tree.len() / 8 + 2 * LINE),
+        depths: Depths::default(),
+    };
+    let mut stack = Vec::new();
+    placing.order.push(Placed { node: 0, distance: 0 });
+    stack.extend(placing.arrive(0, 0));
+    placing.order.push(Placed { node: EMPTY, distance: 0 });
+    // At most four, and the two that each of four pairs opens.
+    let mut within: Vec<Open> = Vec::with_capacity(LINE);
+    while let Some(first) = stack.pop() {
+        let mut room = (LINE - placing.order.len() % LINE) / 2;
+        if room == 1 && placing.goes_on(first.split) {
+            placing.order.extend([Placed { node: EMPTY, distance: 0 }; 2]);
+            room = LINE / 2;
         }
+        within.push(first);
+        for _ in 0..room {
+            let most = within.iter().enumerate().max_by_key(|(_, open)| open.samples);
+            let Some((index, _)) = most else { break };
+            let open = within.swap_remove(index);
+            within.extend(placing.pair(open).into_iter().flatten());
+        }
+        within.sort_by_key(|open| open.samples);
+        stack.append(&mut within);
     }
-    let mean = steps.checked_div(samples).unwrap_or(u64::from(most / 2));
-    Placement { order, depths: [mean.min(255) as u8, most.min(255) as u8] }
+    let len = placing.order.len().next_multiple_of(LINE);
+    placing.order.resize(len, Placed { node: EMPTY, distance: 0 });
+    Placement { depths: placing.depths.finish(), order: placing.order }
+}
+
+struct Placing<'a> {
+    tree: &'a Nodes,
+    order: Vec<Placed>,
+    depths: Depths,
+}
+
+impl Placing<'_> {
+    /// Whether a child is a split.
+    fn goes_on(&self, split: Split) -> bool {
+        [split.left, split.right].iter().any(|&child| self.tree.node(child).split.is_some())
+    }
+
+    /// Places the children of a split; those that are splits are open now.
+    fn pair(&mut self, open: Open) -> [Option<Open>; 2] {
+        let left_at = self.order.len();
+        self.order[open.at].distance = (left_at - open.at) as u32;
+        let Split { left, right, .. } = open.split;
+        self.order.extend([left, right].map(|node| Placed { node, distance: 0 }));
+        [self.arrive(left_at, open.depth + 1), self.arrive(left_at + 1, open.depth + 1)]
+    }
+
+    /// Looks at the node in place `at`.
+    fn arrive(&mut self, at: usize, depth: u32) -> Option<Open> {
+        let node = self.tree.node(self.order[at].node);
+        if node.split.is_none() {
+            self.depths.leaf(node.samples, depth);
+        }
+        node.split.map(|split| Open { at, split, samples: node.samples, depth })
+    }
+}
+
+/// Depths of leaves.
+#[derive(Default)]
+struct Depths {
+    samples: u64,
+    steps: u64,
+    most: u32,
+}
+
+impl Depths {
+    fn leaf(&mut self, samples: u32, depth: u32) {
+        self.samples += u64::from(samples);
+        self.steps += u64::from(samples) * u64::from(depth);
+        self.most = self.most.max(depth);
+    }
+
+    /// The mean by samples, and the largest.
+    fn finish(self) -> [u8; 2] {
+        let mean = self.steps.checked_div(self.samples).unwrap_or(u64::from(self.most / 2));
+        [mean.min(255) as u8, self.most.min(255) as u8]
+    }
 }

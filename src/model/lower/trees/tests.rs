@@ -258,7 +258,7 @@ fn a_tree_lies_heaviest_child_first_and_repeated_leaves_are_stored_once() {
     assert_eq!([1, 2], *arrays.arrays[3].1, "mean and largest depth");
     assert_eq!(vec![2, 1], arrays.arrays[4].0.shape, "two distinct values");
     let origin: &[u32] = bytemuck::cast_slice(&arrays.arrays[2].1);
-    assert_eq!([0, 1, 2, 3, 4], origin);
+    assert_eq!([0, 0, 1, 2, 3, 4, 0, 0], origin, "a line, with places that stay empty");
 }
 
 #[test]
