@@ -65,13 +65,14 @@ bench: setup ## Measure every promise against the peers in one run; tables and C
 
 fuzz: binary ## Fuzz every parser for FUZZ_SECONDS each, from real models on (needs a nightly toolchain and cargo-fuzz)
 	@$(CARGO) +nightly fuzz --version >/dev/null 2>&1 || { echo "error: fuzzing needs \`rustup toolchain install nightly\` and \`cargo install cargo-fuzz\`" >&2; exit 1; }
-	@mkdir -p fuzz/corpus/file_reader fuzz/corpus/pickle_reader fuzz/corpus/lightgbm_reader
+	@mkdir -p fuzz/corpus/file_reader fuzz/corpus/pickle_reader fuzz/corpus/lightgbm_reader fuzz/corpus/xgboost_reader
 	@for model in $$(find tests/golden -name '*.joblib' -size -40k); do \
 	  $(ONECOPY) convert $$model -o fuzz/corpus/file_reader/$$(basename $$model).onecopy >/dev/null; done
 	@find tests/hostile/format -name '*.onecopy' -size -64k -exec cp -t fuzz/corpus/file_reader {} +
 	@find tests/convert/seeds tests/hostile/pickle -type f -size -64k -exec cp -t fuzz/corpus/pickle_reader {} +
+	@cp tests/convert/xgboost/* fuzz/corpus/xgboost_reader
 	@tail -c +15 tests/convert/lightgbm/booster.txt >fuzz/corpus/lightgbm_reader/booster
-	@for target in file_reader pickle_reader lightgbm_reader; do \
+	@for target in file_reader pickle_reader lightgbm_reader xgboost_reader; do \
 	  $(CARGO) +nightly fuzz run $$target fuzz/corpus/$$target fuzz/regressions/$$target -- -max_len=65536 -max_total_time=$(FUZZ_SECONDS); done
 
 clean: ## Remove what the recipes made, except the virtual environment

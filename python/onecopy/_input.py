@@ -8,6 +8,8 @@ import numpy as np
 
 # Rows of a sparse matrix become dense this many bytes at a time.
 _DENSE_BYTES = 16 << 20
+# XGBoost: a category in a table is not its own value, and rows without names are taken as they are.
+RECODING = frozenset(("XGBClassifier", "XGBRegressor", "XGBRanker", "XGBRFClassifier", "XGBRFRegressor", "Booster"))
 
 
 def column_names(x: Any) -> "list[str] | None":
@@ -34,7 +36,7 @@ def column_names(x: Any) -> "list[str] | None":
 def check_names(x: Any, fitted: "list[str] | None", estimator: str) -> None:
     """Compare the names of columns with those that the model was trained with, as scikit-learn does."""
     names = column_names(x)
-    if names is None and fitted is None:
+    if names is None and (fitted is None or estimator in RECODING):
         return
     if fitted is None:
         _warn(f"X has feature names, but {estimator} was fitted without feature names")
@@ -71,6 +73,19 @@ def is_sparse(x: Any) -> bool:
     return sparse is not None and sparse.issparse(x)
 
 
+def refuse_categories(x: Any, estimator: str) -> None:
+    """Refuse a table with columns of categories, which XGBoost would turn into the codes of its training data."""
+    dtypes = getattr(x, "dtypes", None)
+    if not hasattr(dtypes, "items"):
+        return
+    for name, dtype in dtypes.items():
+        if str(dtype) == "category":
+            raise TypeError(
+                f"{estimator} would look up the categories of column `{name}` in those of its training data, which is not "
+                "covered natively: pass the codes that training gave them, as numbers"
+            )
+
+
 def dense_blocks(x: Any, takes: str) -> "Any":
     """The rows of a sparse matrix, a bounded number of bytes at a time."""
     if takes not in ("float32", "float64", "float"):
@@ -97,7 +112,12 @@ def as_rows(x: Any, takes: str, estimator: str) -> np.ndarray:
     estimator : str
         For messages.
     """
-    array = x if type(x) is np.ndarray else _as_lightgbm(x) if takes == "float" else _as_array(x)
+    if type(x) is np.ndarray:
+        array = x
+    else:
+        if estimator in RECODING:
+            refuse_categories(x, estimator)
+        array = _as_lightgbm(x) if takes == "float" else _as_array(x)
     if array.dtype.kind == "c":
         raise ValueError(f"Complex data not supported\n{array}\n")
     target = _target(array, takes)

@@ -224,7 +224,7 @@ class Model:
             raise UnsupportedModelError(
                 f"{what} cannot be predicted from natively: {why}; onecopy.load({self.path!r}) gives the estimator itself"
             )
-        if self._takes != "float" and (type(x) is not np.ndarray or self._feature_names() is not None):
+        if self._takes != "float" and (type(x) is not np.ndarray or not self._is_nameless()):
             _input.check_names(x, self._feature_names(), self._first)
         if _input.is_sparse(x):
             if method == "transform":
@@ -233,8 +233,9 @@ class Model:
         return self._native.run(method, _input.as_rows(x, self._takes, self._first), self._threads)
 
     def _is_nameless(self) -> bool:
-        """Whether nothing needs to be said about the names of columns."""
-        self._nameless = self.native and (self._takes == "float" or self._feature_names() is None)
+        """Whether nothing needs to be said about an array, whose columns have no names."""
+        unchecked = self._takes == "float" or self._first in _input.RECODING
+        self._nameless = self.native and (unchecked or self._feature_names() is None)
         return self._nameless
 
     def _blocks(self, x: Any) -> Iterator[np.ndarray]:

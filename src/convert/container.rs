@@ -9,6 +9,7 @@ use crate::convert::lightgbm;
 use crate::convert::limits::Limits;
 use crate::convert::pickle::Opcode;
 use crate::convert::source::ReadAt;
+use crate::convert::xgboost;
 use crate::format::{OnProgress, Progress};
 
 /// More than any preset of `xz` asks for (`-9` takes 65 MiB).
@@ -31,6 +32,8 @@ pub(crate) enum Container {
     OldZlib,
     /// A text of LightGBM.
     LightGbm,
+    /// A model file of XGBoost, in the format of that name.
+    XgBoost(&'static str),
 }
 
 impl Container {
@@ -46,12 +49,13 @@ impl Container {
             Container::Lz4 => "lz4",
             Container::OldZlib => "joblib 0.9 zlib",
             Container::LightGbm => "LightGBM text",
+            Container::XgBoost(name) => name,
         }
     }
 
     /// Whether it is read as it is, without decompression.
     pub(crate) fn is_plain(self) -> bool {
-        matches!(self, Container::Pickle | Container::Npy | Container::LightGbm)
+        matches!(self, Container::Pickle | Container::Npy | Container::LightGbm | Container::XgBoost(_))
     }
 
     pub(crate) fn sniff(source: &dyn ReadAt) -> Result<Self, ConvertError> {
@@ -60,6 +64,10 @@ impl Container {
         let head = &mut head[..count];
         source.read_exact_at(0, head).map_err(|source| ConvertError::Read { offset: 0, source })?;
         let head = &*head;
+        let read = |source| ConvertError::Read { offset: 0, source };
+        if let Some(name) = xgboost::sniff(source).map_err(read)? {
+            return Ok(Container::XgBoost(name));
+        }
         match head {
             [] => Err(ConvertError::Empty),
             [0x93, b'N', b'U', b'M', b'P', b'Y', ..] => Ok(Container::Npy),
@@ -134,7 +142,11 @@ pub(crate) fn decompress(
                 return Err(copy.failed(io::Error::other(format!("its header promises {length} bytes"))));
             }
         }
-        Container::Zlib | Container::Pickle | Container::Npy | Container::LightGbm => {
+        Container::Zlib
+        | Container::Pickle
+        | Container::Npy
+        | Container::LightGbm
+        | Container::XgBoost(_) => {
             copy.run(flate2::bufread::ZlibDecoder::new(&mut input))?;
         }
     }

@@ -14,6 +14,7 @@ mod pickle;
 pub(crate) mod source;
 mod spill;
 mod window;
+mod xgboost;
 
 pub use self::error::{ConvertError, NpyProblem, Problem, TextProblem};
 pub use self::limits::Limits;
@@ -25,8 +26,8 @@ use self::source::{Foreign, Gathered, ReadAt};
 use self::spill::{Joined, Spill};
 use crate::format::OnProgress;
 
-/// Reads a pickle (protocol 0 to 5), a joblib file (0.10 or newer, compressed or not), an `.npy` array or a text of
-/// LightGBM as plain data.
+/// Reads a pickle (protocol 0 to 5), a joblib file (0.10 or newer, compressed or not), an `.npy` array, a text of LightGBM
+/// or a model file of XGBoost (JSON or UBJSON) as plain data.
 ///
 /// Nothing that the file names is imported or called. `spool` gives an unlinked temporary file for bytes that have to
 /// be decoded: at most one for decompressed bytes and one for long `bytes` values written as text. `progress` is told
@@ -57,6 +58,7 @@ pub fn read_foreign(
     let mut foreign = match inner {
         Container::Npy => npy::read_npy(source)?,
         Container::LightGbm => lightgbm::read(source, inner.name(), Budget::new(*limits))?,
+        Container::XgBoost(name) => xgboost::read(source, name),
         _ => {
             let stream = Stream { source: &*source, len: source.len_bytes(), buffers: None };
             let spill = Spill::new(spool, stream.len);

@@ -146,7 +146,7 @@ fn has(ops: &[Op], op: &Op, method: Method) -> bool {
         Op::Trees(trees) => match method {
             Predict | RawScores => true,
             Apply => trees.leaf_numbers() != LeafNumbers::Absent,
-            PredictProba => !trees.classes().is_empty(),
+            PredictProba => trees.has_proba(),
             PredictLogProba => trees.has_log_proba(),
             DecisionFunction => trees.decides(),
             Transform => false,

@@ -113,13 +113,13 @@ pub(super) fn for_each<T: Number>(x: &ArrayView2<'_, T>, row: usize, mut each: i
 }
 
 /// `numpy.argmax`: the first of the largest, or the first NaN.
-pub(super) fn argmax(values: &[f64]) -> usize {
+pub(super) fn argmax<T: Number>(values: &[T]) -> usize {
     let mut best = 0;
-    for (index, &value) in values.iter().enumerate() {
-        if value.is_nan() {
+    for (index, value) in values.iter().enumerate() {
+        if value.f64().is_nan() {
             return index;
         }
-        if value > values[best] {
+        if value.f64() > values[best].f64() {
             best = index;
         }
     }

@@ -3,8 +3,10 @@
 
 use crate::model::Model;
 use crate::model::array::ArraySource;
-use crate::model::graph::{Graph, GraphError, NodeId};
+use crate::model::graph::read::read_plain;
+use crate::model::graph::{ArrayPart, Graph, GraphError, NodeId};
 use crate::model::lower::type_name;
+use crate::model::plan::{Op, Plan, PlanArrays, Trees};
 
 /// Names and labels longer than this together stay in the graph only.
 const MAX_BYTES: u64 = 1 << 20;
@@ -67,16 +69,30 @@ const MAX_NAMES: u64 = 1 << 28;
 
 impl<D: AsRef<[u8]> + Sync> Model<D> {
     /// The names of the columns that the model was trained with: `feature_names_in_` of the object, or of the first step of
-    /// a pipeline. `None` if it was trained without names.
+    /// a pipeline, or those that a booster of XGBoost keeps. `None` if it was trained without names.
     ///
     /// # Errors
     ///
     /// [`GraphError`] if the graph is damaged.
     pub fn feature_names(&self) -> Result<Option<Vec<String>>, GraphError> {
+        if let Some(names) = self.planned_names() {
+            return Ok(Some(names));
+        }
         let Some(graph) = self.graph()? else { return Ok(None) };
         let first = steps(&graph, graph.root).first().map_or(graph.root, |(_, id)| *id);
         let Some(names) = graph.attr(first, "feature_names_in_") else { return Ok(None) };
         Ok(graph.texts_at(names, self, MAX_NAMES).ok().flatten().map(|(_, texts)| texts))
+    }
+}
+
+impl<D: AsRef<[u8]> + Sync> Model<D> {
+    /// The names that the plan has because the object keeps them where only its own library reads them.
+    fn planned_names(&self) -> Option<Vec<String>> {
+        let Plan::Native { ops, .. } = self.plan() else { return None };
+        let Some(Op::Trees(Trees { feature_names: Some(id), .. })) = ops.last() else { return None };
+        let shape = self.plan_array_info(*id)?.shape.into();
+        let part = ArrayPart { array: *id, first_row: 0, shape };
+        read_plain(&part, self, MAX_NAMES).ok()??.texts()
     }
 }
 

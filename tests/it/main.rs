@@ -12,3 +12,4 @@ mod model;
 mod pickle_regressions;
 mod regressions;
 mod store;
+mod xgboost_regressions;

@@ -4,6 +4,7 @@
 use crate::engine::input::Method;
 use crate::engine::output::{Output, OutputArray};
 use crate::engine::trees::Scores;
+use crate::engine::trees::xgboost::linked_f32;
 use crate::engine::{PredictError, Run, linear, rows};
 use crate::format::ArrayId;
 use crate::model::plan::{Boosted, BoostedKind, BoostedLink};
@@ -31,9 +32,11 @@ impl Run<'_> {
         };
         let (classes, second_at_zero) = match boosted.kind {
             BoostedKind::Regressor => {
+                let shape = if boosted.link == BoostedLink::LargestF32 { vec![n] } else { shape };
                 return Ok(Output::one(linked(boosted.link, scores, columns).into_array(&shape)));
             }
             BoostedKind::LightGbm { classes } => return self.lightgbm(boosted, classes, method, scores),
+            BoostedKind::XgBoost { classes } => return self.xgboost(boosted, classes, method, scores, n),
             BoostedKind::Classifier { classes, second_at_zero, .. } => (classes, second_at_zero),
         };
         let scores = scores.f64s();
@@ -82,13 +85,14 @@ impl Run<'_> {
     }
 }
 
-fn linked(link: BoostedLink, scores: Scores, columns: usize) -> Scores {
+/// Raw scores as predictions.
+pub(super) fn linked(link: BoostedLink, scores: Scores, columns: usize) -> Scores {
     let scores = match (link, scores) {
         (BoostedLink::Identity, scores) => return scores,
+        (link, scores) if link.is_f32() => return Scores::F32(linked_f32(link, scores.f32s(), columns)),
         (_, scores) => scores.f64s(),
     };
     Scores::F64(match link {
-        BoostedLink::Identity => scores,
         BoostedLink::Logistic => scores.into_iter().map(linear::logistic).collect(),
         BoostedLink::HalfLogistic => scores.into_iter().map(|raw| linear::logistic(2.0 * raw)).collect(),
         BoostedLink::Exponential => scores.into_iter().map(f64::exp).collect(),
@@ -98,6 +102,7 @@ fn linked(link: BoostedLink, scores: Scores, columns: usize) -> Scores {
         }
         BoostedLink::SignedSquare => scores.into_iter().map(|raw| sign(raw) * raw * raw).collect(),
         BoostedLink::Softplus => scores.into_iter().map(|raw| raw.exp().ln_1p()).collect(),
+        _ => scores,
     })
 }
 

@@ -11,6 +11,9 @@ mod forest;
 pub(super) mod keys;
 mod sinks;
 pub(super) mod walk;
+mod xgboost;
+
+use ndarray::Array2;
 
 use crate::engine::input::{Input, Method};
 use crate::engine::output::{Output, OutputArray};
@@ -31,11 +34,20 @@ pub(super) enum Scores {
 impl<'a> Run<'a> {
     /// Any method of trees.
     pub(super) fn trees(self, trees: &Trees, method: Method, x: Input<'_>) -> Result<Output, PredictError> {
+        let applies_f32 = method == Method::Apply && trees.applies_f32();
+        let filled;
+        let x = match trees.missing_value {
+            Some(missing) => {
+                filled = with_nan(&x, missing);
+                Input::F32(filled.view())
+            }
+            None => x.view(),
+        };
         Accepts {
             estimator: &trees.estimator,
             n_features: trees.n_features,
             nan: trees.nan_allowed,
-            infinity: trees.infinity_allowed,
+            infinity: trees.infinity_allowed && !applies_f32,
             as_f32: trees.input == Float::F32,
         }
         .check(&x, self.options)?;
@@ -78,11 +90,31 @@ fn leaf_numbers(trees: &Trees, n: usize, leaves: Vec<i64>) -> OutputArray {
         Head::Boosted(boosted) if boosted.apply == LeafNumbers::Int32 => {
             OutputArray::i32(&[n, n_trees], leaves.into_iter().map(|leaf| leaf as i32).collect())
         }
+        Head::Boosted(boosted) if boosted.apply == LeafNumbers::Float32 => {
+            let shape = if n_trees == 1 { vec![n] } else { vec![n, n_trees] };
+            OutputArray::f32(&shape, leaves.into_iter().map(|leaf| leaf as f32).collect())
+        }
         _ => OutputArray::i64(&[n, n_trees], leaves),
     }
 }
 
+/// The rows in `float32`, with NaN for `missing`.
+fn with_nan(x: &Input<'_>, missing: f32) -> Array2<f32> {
+    let fill = |value: f32| if value == missing { f32::NAN } else { value };
+    match x {
+        Input::F32(x) => x.mapv(fill),
+        Input::F64(x) => x.mapv(|value| fill(value as f32)),
+    }
+}
+
 impl Scores {
+    fn f32s(self) -> Vec<f32> {
+        match self {
+            Scores::F32(scores) => scores,
+            Scores::F64(scores) => scores.into_iter().map(|score| score as f32).collect(),
+        }
+    }
+
     fn f64s(self) -> Vec<f64> {
         match self {
             Scores::F32(scores) => scores.into_iter().map(f64::from).collect(),

@@ -179,6 +179,8 @@ fn plan(ensemble: Ensemble, sum: Float) -> (Plan, Memory) {
         infinity_allowed: true,
         dense_only: false,
         integers_as_f32: false,
+        missing_value: None,
+        feature_names: None,
         head,
         layout,
     };

@@ -11,6 +11,7 @@ mod preprocess;
 mod stage;
 pub(crate) mod trees;
 mod write;
+mod xgboost;
 
 use std::collections::HashMap;
 
@@ -118,6 +119,7 @@ enum Family {
     StandardScaler,
     MinMaxScaler,
     Pipeline,
+    XgBoost,
 }
 
 /// The family of the object at `id`.
@@ -130,6 +132,7 @@ fn family_of(graph: &Graph, id: NodeId) -> Option<Family> {
     match parts.next()? {
         "sklearn" => {}
         "lightgbm" => return lightgbm::is_model(module, class).then_some(Family::LightGbm),
+        "xgboost" => return xgboost::is_model(module, class).then_some(Family::XgBoost),
         _ => return None,
     }
     match (parts.next()?, class) {
@@ -171,6 +174,7 @@ fn lower_estimator(graph: &Graph, id: NodeId, arrays: &dyn ArraySource) -> Resul
         Some(Family::LogisticRegression) => linear::lower_logistic(graph, id, arrays),
         Some(Family::StandardScaler) => preprocess::lower_standard(graph, id, arrays),
         Some(Family::MinMaxScaler) => preprocess::lower_min_max(graph, id, arrays),
+        Some(Family::XgBoost) => xgboost::lower_xgboost(graph, id, arrays),
         Some(Family::Pipeline) => Err(Refusal::uncovered("it is a pipeline within a pipeline")),
         None if graph.object(id).is_some() => Err(Refusal::uncovered(
             "no native implementation of this class; load() gives the estimator itself",

@@ -205,7 +205,7 @@ pub(crate) fn classes(
 }
 
 /// A `<U` array of `texts`.
-fn text_array(name: &'static str, shape: Vec<u64>, texts: &[String]) -> Result<Staged, Refusal> {
+pub(crate) fn text_array(name: &'static str, shape: Vec<u64>, texts: &[String]) -> Result<Staged, Refusal> {
     let width = texts.iter().map(|text| text.chars().count()).max().unwrap_or(0).max(1);
     let too_long = || Refusal::uncovered("its class labels are too long");
     let total = width

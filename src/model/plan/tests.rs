@@ -44,6 +44,8 @@ fn stump() -> (Trees, Memory) {
         infinity_allowed: false,
         dense_only: false,
         integers_as_f32: false,
+        missing_value: None,
+        feature_names: None,
         head: Head::Forest(Forest { n_outputs: 1, max_classes: 1, classes: vec![], average: false }),
         layout,
     };

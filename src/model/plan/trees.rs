@@ -30,6 +30,12 @@ pub struct Trees {
     /// Whether columns that are no floats become `float32` and not `float64`, as LightGBM makes them.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub integers_as_f32: bool,
+    /// A value that counts as NaN; finite.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub missing_value: Option<f32>,
+    /// `<U [n_features]`: the names of the columns, if the object has them where only its own library reads them.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub feature_names: Option<ArrayId>,
     /// From leaves to answers.
     pub head: Head,
     /// Where the nodes lie.
@@ -50,12 +56,26 @@ impl Trees {
         match &self.head {
             Head::Forest(forest) => &forest.classes,
             Head::Boosted(boosted) => match &boosted.kind {
-                BoostedKind::Classifier { classes, .. } | BoostedKind::LightGbm { classes } => {
-                    std::slice::from_ref(classes)
-                }
+                BoostedKind::Classifier { classes, .. }
+                | BoostedKind::LightGbm { classes }
+                | BoostedKind::XgBoost { classes } => std::slice::from_ref(classes),
                 BoostedKind::Regressor => &[],
             },
         }
+    }
+
+    /// Whether there is a `predict_proba`.
+    pub fn has_proba(&self) -> bool {
+        let labels_only = matches!(
+            &self.head,
+            Head::Boosted(Boosted { kind: BoostedKind::XgBoost { .. }, link: BoostedLink::LargestF32, .. })
+        );
+        !self.classes().is_empty() && !labels_only
+    }
+
+    /// Whether `apply` is that of XGBoost, which refuses infinity and gives `float32`.
+    pub fn applies_f32(&self) -> bool {
+        self.leaf_numbers() == LeafNumbers::Float32
     }
 
     /// Whether there is a `decision_function`.
@@ -159,6 +179,8 @@ pub enum LeafNumbers {
     Stages,
     /// `int32 [n_rows, n_trees]`
     Int32,
+    /// `float32 [n_rows, n_trees]`, in one dimension if there is one tree; infinity is refused. As XGBoost does.
+    Float32,
     /// There is no `apply`.
     Absent,
 }
@@ -190,6 +212,24 @@ pub enum BoostedLink {
     SignedSquare,
     /// `log1p(exp(raw))`
     Softplus,
+    /// `1 / (exp(min(-raw, 88.7)) + 1 + 1e-16)`, in `float32`.
+    LogisticF32,
+    /// `exp(raw)`, in `float32`.
+    ExponentialF32,
+    /// `exp(raw - max)` in `float32`, divided by its sum over the columns, which is added up in `float64`.
+    SoftmaxF32,
+    /// 1 if the raw score is above 0, else 0, in `float32`.
+    HingeF32,
+    /// The first column whose raw score is largest, as `float32`: one value per row.
+    LargestF32,
+}
+
+impl BoostedLink {
+    /// Whether it computes in `float32`, as XGBoost does.
+    pub fn is_f32(self) -> bool {
+        use BoostedLink::{ExponentialF32, HingeF32, LargestF32, LogisticF32, SoftmaxF32};
+        matches!(self, LogisticF32 | ExponentialF32 | SoftmaxF32 | HingeF32 | LargestF32)
+    }
 }
 
 /// What the methods of a boosted model are.
@@ -215,6 +255,13 @@ pub enum BoostedKind {
     /// the first that is largest there; `decision_function` raw scores.
     LightGbm {
         /// `[n_classes]` labels; with one column of raw scores two, or one that is always the answer.
+        classes: ArrayId,
+    },
+    /// XGBoost's classifiers: `predict` gives the label of the largest linked score, or whether a single one is above
+    /// 0.5; `predict_proba` the linked scores in `float32`, of one column `[1 - p, p]`. With the link
+    /// [`BoostedLink::LargestF32`] there is no `predict_proba`.
+    XgBoost {
+        /// `[n_classes]` labels.
         classes: ArrayId,
     },
 }

@@ -205,6 +205,8 @@ fn stage(
             infinity_allowed: true,
             dense_only: false,
             integers_as_f32: true,
+            missing_value: None,
+            feature_names: None,
             head: Head::Boosted(boosted),
             layout: (laid_out.layout)(rest),
         })

@@ -88,6 +88,8 @@ impl BoostedTrees {
                 infinity_allowed,
                 dense_only,
                 integers_as_f32: false,
+                missing_value: None,
+                feature_names: None,
                 head,
                 layout,
             })

@@ -336,6 +336,8 @@ impl Forest {
             infinity_allowed: false,
             dense_only: false,
             integers_as_f32: false,
+            missing_value: None,
+            feature_names: None,
             head: Head::Forest(head.clone()),
             layout: TreeLayout::Compact {
                 encoding: Encoding::Keys,

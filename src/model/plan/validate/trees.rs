@@ -2,6 +2,7 @@
 #![forbid(unsafe_code)]
 
 use crate::format::ArrayId;
+use crate::format::dtype::{Dtype, Kind};
 use crate::model::plan::compact::{Node, Packing};
 use crate::model::plan::validate::{Check, MAX_COLUMNS};
 use crate::model::plan::{
@@ -13,6 +14,13 @@ impl Check<'_> {
     pub(super) fn trees(&self, trees: &Trees) -> Result<(), PlanError> {
         self.columns("n_features", trees.n_features)?;
         self.columns("n_trees", trees.n_trees)?;
+        if let Some(names) = trees.feature_names {
+            let (dtype, n_names) = self.labels(names)?;
+            if !matches!(dtype, Dtype::Plain(plain) if plain.kind == Kind::Str) {
+                return Err(self.field("feature_names", "texts", n_names));
+            }
+            self.equal("feature_names", u64::from(trees.n_features), n_names)?;
+        }
         match &trees.head {
             Head::Forest(forest) => self.forest(trees, forest)?,
             Head::Boosted(boosted) => self.boosted(trees, boosted)?,
@@ -94,13 +102,25 @@ impl Check<'_> {
         {
             return Err(self.field("sigmoid", "a positive slope", slope.to_bits()));
         }
-        let (BoostedKind::Classifier { classes, .. } | BoostedKind::LightGbm { classes }) = boosted.kind
+        let xgboost = matches!(boosted.kind, BoostedKind::XgBoost { .. });
+        if boosted.sum == Float::F64 && (boosted.link.is_f32() || xgboost) {
+            return Err(self.field("sum", "32 bits, which the link adds in", 64));
+        }
+        let probable = matches!(boosted.kind, BoostedKind::Classifier { .. } | BoostedKind::LightGbm { .. });
+        if probable && boosted.link == BoostedLink::LargestF32 {
+            let columns = u64::from(boosted.columns);
+            return Err(self.field("columns", "a link that keeps them, for a classifier", columns));
+        }
+        let (BoostedKind::Classifier { classes, .. }
+        | BoostedKind::LightGbm { classes }
+        | BoostedKind::XgBoost { classes }) = boosted.kind
         else {
             return Ok(());
         };
         let n_classes = self.labels(classes)?.1;
         match (boosted.columns, n_classes) {
-            (1, 1 | 2) => Ok(()),
+            (1, 1) if !xgboost => Ok(()),
+            (1, 2) => Ok(()),
             (1, _) => self.equal("classes", 2, n_classes),
             (columns, _) => self.equal("classes", u64::from(columns), n_classes),
         }
