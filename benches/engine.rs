@@ -8,8 +8,8 @@ use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_m
 use ndarray::Array2;
 use onecopy::{
     AlignedBytes, ArrayId, ArrayInfo, Boosted, BoostedKind, BoostedLink, Codec, Dtype, Encoding, Float,
-    Forest, Head, LeafNumbers, Method, Model, Op, Order, Parts, Plan, Role, RunOptions, TreeLayout, Trees,
-    Writer,
+    Forest, ForestKind, Head, LeafNumbers, Method, Model, Op, Order, Parts, Plan, Role, RunOptions,
+    TreeLayout, Trees, Writer,
 };
 
 const FEATURES: u32 = 32;
@@ -82,7 +82,14 @@ fn new_file() -> File {
 /// Complete trees of one depth, averaged.
 fn forest(n_trees: u32, depth: u32) -> Model<AlignedBytes> {
     let mut file = new_file();
-    let head = Head::Forest(Forest { n_outputs: 1, max_classes: 1, classes: vec![], average: true });
+    let head = Head::Forest(Forest {
+        n_outputs: 1,
+        max_classes: 1,
+        classes: vec![],
+        average: true,
+        divisor: None,
+        kind: ForestKind::Means,
+    });
     let layout = layout(&mut file, n_trees, depth, Encoding::Keys);
     file.finish(trees_of("RandomForestRegressor", n_trees, Float::F32, head, layout))
 }

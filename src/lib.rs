@@ -35,8 +35,8 @@ pub use model::graph::{
 pub use model::lower::LowerError;
 pub use model::pack::PackError;
 pub use model::plan::{
-    Boosted, BoostedKind, BoostedLink, Categories, CategoryRule, Encoding, Float, Forest, Head, LeafNumbers,
-    Link, Member, Op, Plan, PlanError, TreeLayout, Trees,
+    Boosted, BoostedKind, BoostedLink, Categories, CategoryRule, Encoding, Float, Forest, ForestKind, Head,
+    LeafNumbers, Link, Member, Op, Plan, PlanError, TreeLayout, Trees,
 };
 pub use model::terms::{TermsPlace, TermsRef};
 pub use model::trees::{

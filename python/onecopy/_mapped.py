@@ -18,6 +18,9 @@ if TYPE_CHECKING:
 _FOREST = "sklearn.ensemble._forest"
 _BOOSTING = "sklearn.ensemble._gb"
 _HISTOGRAM = "sklearn.ensemble._hist_gradient_boosting.gradient_boosting"
+_ISOLATION = "sklearn.ensemble._iforest"
+_ADABOOST = "sklearn.ensemble._weight_boosting"
+_BAGGING = "sklearn.ensemble._bagging"
 
 # The attribute that holds the trees.
 _LAZY = {
@@ -26,11 +29,11 @@ _LAZY = {
     (_FOREST, "ExtraTreesClassifier"): "estimators_",
     (_FOREST, "ExtraTreesRegressor"): "estimators_",
     (_FOREST, "RandomTreesEmbedding"): "estimators_",
-    ("sklearn.ensemble._iforest", "IsolationForest"): "estimators_",
-    ("sklearn.ensemble._weight_boosting", "AdaBoostClassifier"): "estimators_",
-    ("sklearn.ensemble._weight_boosting", "AdaBoostRegressor"): "estimators_",
-    ("sklearn.ensemble._bagging", "BaggingClassifier"): "estimators_",
-    ("sklearn.ensemble._bagging", "BaggingRegressor"): "estimators_",
+    (_ISOLATION, "IsolationForest"): "estimators_",
+    (_ADABOOST, "AdaBoostClassifier"): "estimators_",
+    (_ADABOOST, "AdaBoostRegressor"): "estimators_",
+    (_BAGGING, "BaggingClassifier"): "estimators_",
+    (_BAGGING, "BaggingRegressor"): "estimators_",
     (_BOOSTING, "GradientBoostingClassifier"): "estimators_",
     (_BOOSTING, "GradientBoostingRegressor"): "estimators_",
     (_HISTOGRAM, "HistGradientBoostingClassifier"): "_predictors",
@@ -41,6 +44,11 @@ _LAZY = {
 _READ = {
     _BOOSTING: ("learning_rate",),
     _HISTOGRAM: ("_baseline_prediction", "_bin_mapper"),
+    _ISOLATION: (
+        "_max_samples", "_decision_path_lengths", "_average_path_length_per_tree", "estimators_features_"
+    ),
+    _ADABOOST: ("estimator_weights_", "classes_", "n_classes_"),
+    _BAGGING: ("n_estimators", "estimators_features_", "classes_", "n_classes_"),
 }
 
 # Methods after which an instance holds other trees.
@@ -328,6 +336,12 @@ def _replacements(cls: type) -> "dict[str, Any]":
         }
     if cls.__module__ == _HISTOGRAM:
         return {"_raw_predict": _raw_predict_histogram}
+    if cls.__module__ == _ISOLATION:
+        return {"_compute_score_samples": _compute_score_samples}
+    if cls.__module__ == _ADABOOST:
+        return {"decision_function": _weighted_votes} if hasattr(cls, "predict_proba") else {"predict": _weighted_median}
+    if cls.__module__ == _BAGGING:
+        return {"predict_proba": _bagged_proba} if hasattr(cls, "predict_proba") else {"predict": _bagged_predict}
     return {}
 
 
@@ -356,10 +370,16 @@ def _with_first(self: Any, method: str, x: Any) -> Any:
     loaded = _record(self)
     if loaded.first is None:
         loaded.first = part.first()
+    return getattr(cls, method)(_twin(self, _First(loaded.first)), x)
+
+
+def _twin(self: Any, estimators: Any) -> Any:
+    """An instance of the original class with other estimators."""
+    cls = _original(self)
     twin = cls.__new__(cls)
     twin.__dict__.update(self.__dict__)
-    twin.__dict__["estimators_"] = _First(loaded.first)
-    return getattr(cls, method)(twin, x)
+    twin.__dict__["estimators_"] = estimators
+    return twin
 
 
 def _validate_x_predict(self: Any, X: Any) -> Any:
@@ -503,6 +523,89 @@ def _raw_predict_histogram(self: Any, X: Any, n_threads: "int | None" = None) ->
     X = self._preprocess_X(X, reset=False)
     # In this order, as rows are added up by column where there are more than two classes.
     return np.asfortranarray(member.run("raw_scores", X, _openmp_effective_n_threads(n_threads)))
+
+
+# Isolation forests
+
+
+def _compute_score_samples(self: Any, X: Any, subsample_features: bool) -> Any:
+    member = _member(self, X)
+    if member is None:
+        return _original(self)._compute_score_samples(self, X, subsample_features)
+    import numpy as np
+    from sklearn.ensemble._iforest import _average_path_length
+
+    depths = member.run("raw_scores", X).ravel()
+    denominator = len(self._decision_path_lengths) * _average_path_length([self._max_samples])
+    return 2 ** (-np.divide(depths, denominator, out=np.ones_like(depths), where=denominator != 0))
+
+
+# AdaBoost and bagging
+
+
+def _finite(X: Any) -> "np.ndarray | None":
+    """Rows that every tree takes; nothing if the trees have to look at them."""
+    import numpy as np
+
+    if type(X) is not np.ndarray or X.dtype.kind not in "fiub" or X.ndim != 2:
+        return None
+    rows = X if X.dtype in (np.float32, np.float64) else X.astype(np.float32)
+    with np.errstate(over="ignore"):
+        return rows if np.isfinite(rows.astype(np.float32, copy=False)).all() else None
+
+
+def _weighted_votes(self: Any, X: Any) -> Any:
+    import numpy as np
+
+    member = _member(self, X)
+    rows = None if member is None else _finite(self._check_X(X))
+    if rows is None:
+        return _original(self).decision_function(self, X)
+    _check_is_fitted(self)
+    return np.asfortranarray(member.run("decision_function", rows))
+
+
+class _Predicted:
+    """Stands for a tree whose predictions are known."""
+
+    def __init__(self, values: Any) -> None:
+        self.values = values
+
+    def predict(self, X: Any) -> Any:
+        return self.values
+
+
+def _weighted_median(self: Any, X: Any) -> Any:
+    member = _member(self, X)
+    rows = None if member is None else _finite(self._check_X(X))
+    if rows is None:
+        return _original(self).predict(self, X)
+    trees = [_Predicted(column) for column in member.run("raw_scores", rows).T]
+    return _original(self).predict(_twin(self, trees), X)
+
+
+def _bagged(self: Any, method: str, X: Any, params: "dict[str, Any]") -> Any:
+    """The answer of the engine; nothing if the trees have to look at the rows."""
+    from sklearn.utils.validation import validate_data
+
+    member = None if params else _member(self, X)
+    if member is None:
+        return None
+    _check_is_fitted(self)
+    rows = _finite(
+        validate_data(self, X, accept_sparse=["csr", "csc"], dtype=None, ensure_all_finite=False, reset=False)
+    )
+    return None if rows is None else member.run(method, rows, _threads(self))
+
+
+def _bagged_proba(self: Any, X: Any, **params: Any) -> Any:
+    found = _bagged(self, "predict_proba", X, params)
+    return _original(self).predict_proba(self, X, **params) if found is None else found
+
+
+def _bagged_predict(self: Any, X: Any, **params: Any) -> Any:
+    found = _bagged(self, "predict", X, params)
+    return _original(self).predict(self, X, **params) if found is None else found
 
 
 def decision_path(indices: "np.ndarray", indptr: "np.ndarray", shape: "tuple[int, int]") -> Any:

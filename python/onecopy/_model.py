@@ -12,7 +12,9 @@ from onecopy import _input, _reference
 from onecopy._errors import UnsupportedModelError
 from onecopy._onecopy import NativeModel
 
-METHODS = ("predict", "predict_proba", "predict_log_proba", "decision_function", "apply", "transform")
+METHODS = (
+    "predict", "predict_proba", "predict_log_proba", "decision_function", "score_samples", "apply", "transform"
+)
 
 
 def open(path: "str | os.PathLike[str]", *, threads: "int | None" = None) -> "Model":
@@ -166,7 +168,7 @@ class Model:
     )
     decision_function = _Method(
         "decision_function",
-        """Signed distances to the decision boundary.
+        """Signed distances to the decision boundary; raw scores of boosted trees.
 
         Parameters
         ----------
@@ -175,6 +177,19 @@ class Model:
         Returns
         -------
         ndarray of shape (n_samples,) or (n_samples, n_classes)
+        """,
+    )
+    score_samples = _Method(
+        "score_samples",
+        """How ordinary each row is: the lower, the more abnormal.
+
+        Parameters
+        ----------
+        X : {array-like, sparse matrix} of shape (n_samples, n_features)
+
+        Returns
+        -------
+        ndarray of shape (n_samples,)
         """,
     )
     apply = _Method(
@@ -187,8 +202,8 @@ class Model:
 
         Returns
         -------
-        ndarray of int64 of shape (n_samples,) or (n_samples, n_trees)
-            Of LightGBM int32, as its ``pred_leaf``.
+        ndarray of shape (n_samples,), (n_samples, n_trees) or (n_samples, n_stages, n_classes)
+            Of int64; of LightGBM int32, as its ``pred_leaf``; of gradient boosting float64, as there.
         """,
     )
     transform = _Method(

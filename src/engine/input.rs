@@ -75,6 +75,8 @@ pub enum Method {
     PredictLogProba,
     /// Signed distance to the decision boundary.
     DecisionFunction,
+    /// How ordinary a row is: the lower, the more abnormal.
+    ScoreSamples,
     /// The leaf that each tree ends in, by scikit-learn's node numbers.
     Apply,
     /// Columns for a next step.
@@ -85,11 +87,12 @@ pub enum Method {
 
 impl Method {
     /// All methods of estimators.
-    pub const ALL: [Method; 6] = [
+    pub const ALL: [Method; 7] = [
         Method::Predict,
         Method::PredictProba,
         Method::PredictLogProba,
         Method::DecisionFunction,
+        Method::ScoreSamples,
         Method::Apply,
         Method::Transform,
     ];
@@ -101,6 +104,7 @@ impl Method {
             Method::PredictProba => "predict_proba",
             Method::PredictLogProba => "predict_log_proba",
             Method::DecisionFunction => "decision_function",
+            Method::ScoreSamples => "score_samples",
             Method::Apply => "apply",
             Method::Transform => "transform",
             Method::RawScores => "raw_scores",

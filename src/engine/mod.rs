@@ -136,7 +136,9 @@ pub(crate) fn methods(plan: &Plan) -> Vec<Method> {
 }
 
 fn has(ops: &[Op], op: &Op, method: Method) -> bool {
-    use Method::{Apply, DecisionFunction, Predict, PredictLogProba, PredictProba, RawScores, Transform};
+    use Method::{
+        Apply, DecisionFunction, Predict, PredictLogProba, PredictProba, RawScores, ScoreSamples, Transform,
+    };
     match op {
         Op::StandardScaler { .. } | Op::MinMaxScaler { .. } => method == Transform,
         Op::LinearRegressor { .. } => method == Predict,
@@ -144,7 +146,9 @@ fn has(ops: &[Op], op: &Op, method: Method) -> bool {
             matches!(method, Predict | PredictProba | PredictLogProba | DecisionFunction)
         }
         Op::Trees(trees) => match method {
-            Predict | RawScores => true,
+            RawScores => true,
+            Predict => trees.predicts(),
+            ScoreSamples => trees.scores_samples(),
             Apply => trees.leaf_numbers() != LeafNumbers::Absent,
             PredictProba => trees.has_proba(),
             PredictLogProba => trees.has_log_proba(),

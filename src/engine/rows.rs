@@ -88,7 +88,9 @@ impl Accepts<'_> {
     #[inline(always)]
     fn takes<T: Number>(&self, value: T) -> bool {
         let finite = if self.as_f32 { value.f32().is_finite() } else { value.f64().is_finite() };
-        finite | (self.nan & value.f64().is_nan()) | (self.infinity & value.f64().is_infinite())
+        let nan = value.f64().is_nan();
+        // Values too large for `float32` become infinite.
+        finite | (self.nan & nan) | (self.infinity & !nan)
     }
 }
 

@@ -7,7 +7,7 @@ use crate::engine::trees::Scores;
 use crate::engine::trees::xgboost::linked_f32;
 use crate::engine::{PredictError, Run, linear, rows};
 use crate::format::ArrayId;
-use crate::model::plan::{Boosted, BoostedKind, BoostedLink};
+use crate::model::plan::{Boosted, BoostedKind, BoostedLink, PlanError};
 
 impl Run<'_> {
     /// Any method but `apply`.
@@ -22,6 +22,9 @@ impl Run<'_> {
         let shape = if columns == 1 { vec![n] } else { vec![n, columns] };
         if method == Method::RawScores {
             return Ok(Output::one(scores.into_array(&[n, columns])));
+        }
+        if let BoostedKind::Isolation { scale } = boosted.kind {
+            return self.isolation(scale, method, scores.f64s());
         }
         if method == Method::DecisionFunction {
             return Ok(Output::one(scores.into_array(&shape)));
@@ -38,6 +41,11 @@ impl Run<'_> {
             BoostedKind::LightGbm { classes } => return self.lightgbm(boosted, classes, method, scores),
             BoostedKind::XgBoost { classes } => return self.xgboost(boosted, classes, method, scores, n),
             BoostedKind::Classifier { classes, second_at_zero, .. } => (classes, second_at_zero),
+            BoostedKind::Isolation { .. } => return Err(PlanError::Empty.into()),
+            BoostedKind::Median { weights } => {
+                let medians = weighted_medians(&scores.f64s(), self.values("weights", weights)?);
+                return Ok(Output::one(OutputArray::f64(&[n], medians)));
+            }
         };
         let scores = scores.f64s();
         if method == Method::Predict {
@@ -83,6 +91,23 @@ impl Run<'_> {
         let picks = p.chunks_exact(columns).map(|row| (0, rows::argmax(row).min(last)));
         Ok(Output::one(OutputArray::labels(&[n], dtype, picks, &[labels])))
     }
+}
+
+/// Of each row the value at which half of the weight is reached, from the smallest on.
+fn weighted_medians(rows: &[f64], weights: &[f64]) -> Vec<f64> {
+    let mut order: Vec<usize> = (0..weights.len()).collect();
+    let mut cumulated = vec![0.0; weights.len()];
+    let median = |row: &[f64]| {
+        order.sort_by(|&a, &b| row[a].total_cmp(&row[b]));
+        let mut sum = 0.0;
+        for (to, &index) in cumulated.iter_mut().zip(&order) {
+            sum += weights[index];
+            *to = sum;
+        }
+        let at = cumulated.iter().position(|&reached| reached >= 0.5 * sum).unwrap_or(0);
+        row[order[at]]
+    };
+    rows.chunks_exact(weights.len()).map(median).collect()
 }
 
 /// Raw scores as predictions.

@@ -150,8 +150,11 @@ impl<'a, N: Node> Compact<'a, N> {
                 let mut out = vec![0.0; x.nrows() * width];
                 if forest.average {
                     self.blocks(x, &mut out, &Added { leaves, width });
-                    let n_trees = self.roots.len() as f64;
-                    out.iter_mut().for_each(|sum| *sum /= n_trees);
+                    let divisor = match forest.divisor {
+                        Some(divisor) => self.run.values::<f64>("divisor", divisor)?[0],
+                        None => self.roots.len() as f64,
+                    };
+                    out.iter_mut().for_each(|sum| *sum /= divisor);
                 } else {
                     self.blocks(x, &mut out, &Copied { leaves, width });
                 }

@@ -8,6 +8,7 @@ mod boosted;
 mod categories;
 mod compact;
 mod forest;
+mod isolation;
 pub(super) mod keys;
 mod sinks;
 pub(super) mod walk;

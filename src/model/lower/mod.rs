@@ -111,8 +111,13 @@ fn stage_model(graph: &Graph, arrays: &dyn ArraySource) -> Result<StagedModel, R
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Family {
     Trees,
+    AdaBoostClassifier,
+    AdaBoostRegressor,
+    BaggingClassifier,
+    BaggingRegressor,
     GradientBoosting,
     Histogram,
+    Isolation,
     LightGbm,
     LinearRegressor,
     LogisticRegression,
@@ -138,6 +143,12 @@ fn family_of(graph: &Graph, id: NodeId) -> Option<Family> {
     match (parts.next()?, class) {
         ("ensemble", "RandomForestClassifier" | "RandomForestRegressor") => Some(Family::Trees),
         ("ensemble", "ExtraTreesClassifier" | "ExtraTreesRegressor") => Some(Family::Trees),
+        ("ensemble", "RandomTreesEmbedding") => Some(Family::Trees),
+        ("ensemble", "AdaBoostClassifier") => Some(Family::AdaBoostClassifier),
+        ("ensemble", "AdaBoostRegressor") => Some(Family::AdaBoostRegressor),
+        ("ensemble", "BaggingClassifier") => Some(Family::BaggingClassifier),
+        ("ensemble", "BaggingRegressor") => Some(Family::BaggingRegressor),
+        ("ensemble", "IsolationForest") => Some(Family::Isolation),
         ("tree", "DecisionTreeClassifier" | "DecisionTreeRegressor") => Some(Family::Trees),
         ("tree", "ExtraTreeClassifier" | "ExtraTreeRegressor") => Some(Family::Trees),
         ("ensemble", "GradientBoostingClassifier" | "GradientBoostingRegressor") => {
@@ -167,6 +178,11 @@ fn is_transformer(graph: &Graph, id: NodeId) -> bool {
 fn lower_estimator(graph: &Graph, id: NodeId, arrays: &dyn ArraySource) -> Result<Lowered, Refusal> {
     match family_of(graph, id) {
         Some(Family::Trees) => trees::lower_trees(graph, id, arrays),
+        Some(Family::AdaBoostClassifier) => trees::lower_adaboost_classifier(graph, id, arrays),
+        Some(Family::AdaBoostRegressor) => trees::lower_adaboost_regressor(graph, id, arrays),
+        Some(Family::BaggingClassifier) => trees::lower_bagging_classifier(graph, id, arrays),
+        Some(Family::BaggingRegressor) => trees::lower_bagging_regressor(graph, id, arrays),
+        Some(Family::Isolation) => trees::lower_isolation(graph, id, arrays),
         Some(Family::GradientBoosting) => trees::lower_gradient_boosting(graph, id, arrays),
         Some(Family::Histogram) => trees::lower_histogram(graph, id, arrays),
         Some(Family::LightGbm) => lightgbm::lower_lightgbm(graph, id, arrays),
@@ -187,7 +203,9 @@ fn lower_estimator(graph: &Graph, id: NodeId, arrays: &dyn ArraySource) -> Resul
 fn is_ensemble(graph: &Graph, id: NodeId) -> bool {
     match family_of(graph, id) {
         Some(Family::Trees) => graph.attr(id, "estimators_").is_some(),
-        Some(Family::GradientBoosting | Family::Histogram) => true,
+        Some(Family::AdaBoostClassifier | Family::AdaBoostRegressor | Family::BaggingClassifier) => true,
+        Some(Family::BaggingRegressor | Family::GradientBoosting | Family::Histogram) => true,
+        Some(Family::Isolation) => true,
         _ => false,
     }
 }

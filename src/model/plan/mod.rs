@@ -12,8 +12,8 @@ pub(crate) mod validate;
 use serde::{Deserialize, Serialize};
 
 pub use self::trees::{
-    Boosted, BoostedKind, BoostedLink, Categories, CategoryRule, Encoding, Float, Forest, Head, LeafNumbers,
-    TreeLayout, Trees,
+    Boosted, BoostedKind, BoostedLink, Categories, CategoryRule, Encoding, Float, Forest, ForestKind, Head,
+    LeafNumbers, TreeLayout, Trees,
 };
 
 use crate::format::{ArrayId, ArrayInfo};

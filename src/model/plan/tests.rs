@@ -46,7 +46,14 @@ fn stump() -> (Trees, Memory) {
         integers_as_f32: false,
         missing_value: None,
         feature_names: None,
-        head: Head::Forest(Forest { n_outputs: 1, max_classes: 1, classes: vec![], average: false }),
+        head: Head::Forest(Forest {
+            n_outputs: 1,
+            max_classes: 1,
+            classes: vec![],
+            average: false,
+            divisor: None,
+            kind: ForestKind::Means,
+        }),
         layout,
     };
     (trees, arrays)

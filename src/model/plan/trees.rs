@@ -80,19 +80,31 @@ impl Trees {
 
     /// Whether there is a `decision_function`.
     pub fn decides(&self) -> bool {
-        matches!(
-            &self.head,
-            Head::Boosted(Boosted {
-                kind: BoostedKind::Classifier { decision: true, .. } | BoostedKind::LightGbm { .. },
-                ..
-            })
-        )
+        match &self.head {
+            Head::Forest(forest) => forest.kind == ForestKind::AdaBoost,
+            Head::Boosted(boosted) => matches!(
+                boosted.kind,
+                BoostedKind::Classifier { decision: true, .. }
+                    | BoostedKind::LightGbm { .. }
+                    | BoostedKind::Isolation { .. }
+            ),
+        }
+    }
+
+    /// Whether there is a `predict`.
+    pub fn predicts(&self) -> bool {
+        !matches!(&self.head, Head::Forest(Forest { kind: ForestKind::Leaves, .. }))
+    }
+
+    /// Whether there is a `score_samples`.
+    pub fn scores_samples(&self) -> bool {
+        matches!(&self.head, Head::Boosted(Boosted { kind: BoostedKind::Isolation { .. }, .. }))
     }
 
     /// Whether there is a `predict_log_proba`.
     pub fn has_log_proba(&self) -> bool {
         match &self.head {
-            Head::Forest(forest) => !forest.classes.is_empty(),
+            Head::Forest(forest) => !forest.classes.is_empty() && forest.kind != ForestKind::Bagging,
             Head::Boosted(Boosted { kind: BoostedKind::Classifier { log_proba, .. }, .. }) => *log_proba,
             Head::Boosted(_) => false,
         }
@@ -101,7 +113,8 @@ impl Trees {
     /// What `apply` gives.
     pub fn leaf_numbers(&self) -> LeafNumbers {
         match &self.head {
-            Head::Forest(_) => LeafNumbers::Trees,
+            Head::Forest(Forest { kind: ForestKind::Means | ForestKind::Leaves, .. }) => LeafNumbers::Trees,
+            Head::Forest(_) => LeafNumbers::Absent,
             Head::Boosted(boosted) => boosted.apply,
         }
     }
@@ -139,6 +152,34 @@ pub struct Forest {
     pub classes: Vec<ArrayId>,
     /// `true` for an ensemble, whose sums (in `float64`, in tree order) are divided by the number of trees.
     pub average: bool,
+    /// `f64 [1]`: what the sums of an ensemble are divided by instead.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub divisor: Option<ArrayId>,
+    /// What the methods are.
+    #[serde(default, skip_serializing_if = "ForestKind::is_means")]
+    pub kind: ForestKind,
+}
+
+/// What the methods of averaged trees are.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum ForestKind {
+    /// Those of decision trees and forests.
+    #[default]
+    Means,
+    /// `apply` alone.
+    Leaves,
+    /// `predict` and `predict_proba`, as scikit-learn's bagging has them.
+    Bagging,
+    /// scikit-learn's `AdaBoostClassifier`: the means are decisions for each class.
+    AdaBoost,
+}
+
+impl ForestKind {
+    #[expect(clippy::trivially_copy_pass_by_ref, reason = "serde passes a reference")]
+    fn is_means(&self) -> bool {
+        *self == ForestKind::Means
+    }
 }
 
 /// Boosted trees of any library. Leaves hold one value.
@@ -238,6 +279,16 @@ impl BoostedLink {
 pub enum BoostedKind {
     /// `predict` gives the linked scores.
     Regressor,
+    /// scikit-learn's `IsolationForest`: the raw score is the sum of path lengths.
+    Isolation {
+        /// `f64 [2]`: what it is divided by, and the offset of the decision function.
+        scale: ArrayId,
+    },
+    /// scikit-learn's `AdaBoostRegressor`: the weighted median of the columns, one for each tree.
+    Median {
+        /// `f64 [columns]`
+        weights: ArrayId,
+    },
     /// `predict` gives labels, `predict_proba` `[n_rows, n_classes]`.
     Classifier {
         /// `[n_classes]` labels; with one column of raw scores two, or one that is always the answer.

@@ -7,7 +7,7 @@ use crate::model::lower::linear::unfitted;
 use crate::model::lower::trees::boosted::{BoostedTrees, classes_of, link_of};
 use crate::model::lower::trees::ensemble::Ensemble;
 use crate::model::lower::trees::leaves::numpy_sum;
-use crate::model::lower::trees::plain::PlainTrees;
+use crate::model::lower::trees::plain::{Columns, PlainTrees};
 use crate::model::lower::{Lowered, Refusal, type_name};
 use crate::model::plan::{BoostedLink, Float, LeafNumbers};
 
@@ -27,7 +27,7 @@ pub(in crate::model::lower) fn lower_gradient_boosting(
     let mut trees = PlainTrees::new(graph, arrays);
     for estimator in estimators {
         // scikit-learn compares with thresholds alone here: NaN goes right.
-        trees.add(*estimator, false, |_, value| scale * value)?;
+        trees.add(*estimator, &Columns { features: None, missing: false }, |_, value| Some(scale * value))?;
     }
     let (n_features, trees) = trees.finish()?;
     let boosted = BoostedTrees {

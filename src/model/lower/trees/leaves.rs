@@ -92,7 +92,7 @@ impl Leaves {
         Ok(())
     }
 
-    fn intern(&mut self, vector: &mut [f64]) -> Result<u32, Refusal> {
+    pub(super) fn intern(&mut self, vector: &mut [f64]) -> Result<u32, Refusal> {
         if self.normalise == Normalise::Yes {
             for (output, &n_classes) in vector.chunks_exact_mut(self.max_classes).zip(&self.n_classes) {
                 fractions(&mut output[..n_classes as usize]);

@@ -3,17 +3,24 @@
 
 mod boosted;
 mod categories;
+mod committee;
 pub(crate) mod ensemble;
 mod gradient_boosting;
 mod histogram;
+mod isolation;
 mod layout;
 mod leaves;
 mod nodes;
 mod plain;
 mod tags;
+mod vectors;
 
+pub(super) use self::committee::{
+    lower_adaboost_classifier, lower_adaboost_regressor, lower_bagging_classifier, lower_bagging_regressor,
+};
 pub(super) use self::gradient_boosting::lower_gradient_boosting;
 pub(super) use self::histogram::{lower_encoded, lower_histogram};
+pub(super) use self::isolation::lower_isolation;
 use self::layout::{Layout, Placed, Placement, place};
 use self::leaves::{Leaves, Normalise};
 use self::nodes::{Nodes, TreeNode};
@@ -25,7 +32,7 @@ use crate::model::graph::{ArrayPart, Graph, NodeId};
 use crate::model::in_order::{self, IN_FLIGHT, in_order};
 use crate::model::lower::stage::classes;
 use crate::model::lower::{Lowered, Refusal, Staged, StagedData};
-use crate::model::plan::{self, Encoding, Float, Head, Op, TreeLayout, Trees};
+use crate::model::plan::{self, Encoding, Float, ForestKind, Head, Op, TreeLayout, Trees};
 
 /// Most features, outputs, classes or trees; what validation of a plan allows too.
 const MAX_COLUMNS: u64 = 1 << 24;
@@ -326,6 +333,12 @@ impl Forest {
             max_classes: shape.max_classes as u32,
             classes: vec![],
             average: estimator.average,
+            divisor: None,
+            kind: if estimator.name == "RandomTreesEmbedding" {
+                ForestKind::Leaves
+            } else {
+                ForestKind::Means
+            },
         };
         let trees = Trees {
             estimator: estimator.name.clone(),

@@ -153,6 +153,13 @@ impl Nodes {
         self.missing[node as usize]
     }
 
+    /// Replaces every feature by a column of a wider input; there is one for each.
+    pub(super) fn map_features(&mut self, columns: &[u32]) {
+        for split in self.nodes.iter_mut().filter_map(|node| node.split.as_mut()) {
+            split.feature = columns[split.feature as usize];
+        }
+    }
+
     /// Tells leaf `node` where its values are.
     pub(super) fn set_leaf(&mut self, node: usize, leaf: u32) {
         self.nodes[node].low = leaf;

@@ -6,8 +6,8 @@ use crate::format::dtype::{Dtype, Kind};
 use crate::model::plan::compact::{Node, Packing};
 use crate::model::plan::validate::{Check, MAX_COLUMNS};
 use crate::model::plan::{
-    Boosted, BoostedKind, BoostedLink, Categories, CategoryRule, Encoding, Float, Forest, Head, LeafNumbers,
-    PlanError, TreeLayout, Trees,
+    Boosted, BoostedKind, BoostedLink, Categories, CategoryRule, Encoding, Float, Forest, ForestKind, Head,
+    LeafNumbers, PlanError, TreeLayout, Trees,
 };
 
 impl Check<'_> {
@@ -76,6 +76,18 @@ impl Check<'_> {
         if !forest.average {
             self.equal("n_trees", 1, u64::from(trees.n_trees))?;
         }
+        if let Some(divisor) = forest.divisor {
+            self.floats("divisor", divisor, &[1])?;
+        }
+        if forest.kind == ForestKind::AdaBoost {
+            self.equal("n_outputs", 1, u64::from(forest.n_outputs))?;
+            self.equal("outputs with classes", 1, forest.classes.len() as u64)?;
+            let n_classes = self.labels(forest.classes[0])?.1;
+            self.equal("classes", u64::from(forest.max_classes), n_classes)?;
+            if n_classes < 2 {
+                return Err(self.field("classes", "at least 2", n_classes));
+            }
+        }
         if trees.width() > u64::from(MAX_COLUMNS) {
             let expected = format!("up to {MAX_COLUMNS}");
             return Err(self.field("n_outputs * max_classes", &expected, trees.width()));
@@ -111,11 +123,20 @@ impl Check<'_> {
             let columns = u64::from(boosted.columns);
             return Err(self.field("columns", "a link that keeps them, for a classifier", columns));
         }
-        let (BoostedKind::Classifier { classes, .. }
-        | BoostedKind::LightGbm { classes }
-        | BoostedKind::XgBoost { classes }) = boosted.kind
-        else {
-            return Ok(());
+        let classes = match boosted.kind {
+            BoostedKind::Regressor => return Ok(()),
+            BoostedKind::Isolation { scale } => {
+                self.equal("columns", 1, u64::from(boosted.columns))?;
+                self.equal("sum of f64", 1, u64::from(boosted.sum == Float::F64))?;
+                return self.floats("scale", scale, &[2]);
+            }
+            BoostedKind::Median { weights } => {
+                self.equal("columns", u64::from(trees.n_trees), u64::from(boosted.columns))?;
+                return self.floats("weights", weights, &shape);
+            }
+            BoostedKind::Classifier { classes, .. }
+            | BoostedKind::LightGbm { classes }
+            | BoostedKind::XgBoost { classes } => classes,
         };
         let n_classes = self.labels(classes)?.1;
         match (boosted.columns, n_classes) {

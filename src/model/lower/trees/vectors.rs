@@ -1,0 +1,141 @@
+//! Trees of classifiers and regressors whose leaves are rewritten: AdaBoost and bagging.
+#![forbid(unsafe_code)]
+
+use crate::format::ArrayId;
+use crate::format::dtype::Dtype;
+use crate::model::array::ArraySource;
+use crate::model::graph::read::byte_range;
+use crate::model::graph::{Graph, NodeId};
+use crate::model::lower::trees::layout::{Layout, place};
+use crate::model::lower::trees::leaves::{Leaves, Normalise};
+use crate::model::lower::trees::nodes::{self, Nodes};
+use crate::model::lower::trees::plain::Budget;
+use crate::model::lower::trees::{MAX_COLUMNS, TreeObject, in_tree};
+use crate::model::lower::{Refusal, Staged};
+use crate::model::plan::{Encoding, TreeLayout};
+
+/// Trees so far, all with leaves of `width` values.
+pub(super) struct VectorTrees<'a> {
+    graph: &'a Graph,
+    arrays: &'a dyn ArraySource,
+    budget: Budget,
+    n_features: u32,
+    width: u64,
+    leaves: Leaves,
+    layout: Layout,
+    len: usize,
+}
+
+/// What the trees became; the arrays are those of [`Layout::finish`], then the leaves.
+pub(super) struct Vectors {
+    pub(super) arrays: Vec<Staged>,
+    wide: bool,
+    has_missing: bool,
+}
+
+impl<'a> VectorTrees<'a> {
+    /// For the trees of `estimators`, over `n_features` columns.
+    pub(super) fn new(
+        graph: &'a Graph,
+        arrays: &'a dyn ArraySource,
+        estimators: &[NodeId],
+        n_features: u32,
+        width: u64,
+    ) -> Result<Self, Refusal> {
+        if estimators.is_empty() || !(1..=MAX_COLUMNS).contains(&width) {
+            return Err(Refusal::uncovered(format!("it has {} trees for {width} values", estimators.len())));
+        }
+        let rows = |estimator: &NodeId| {
+            let nodes = graph.attr(graph.attr(*estimator, "tree_")?, "nodes")?;
+            graph.array_part(nodes)?.shape.first().copied()
+        };
+        let largest = estimators.iter().filter_map(rows).max().unwrap_or(0);
+        let leaves = Leaves::new(vec![width], width as usize, Normalise::No);
+        let layout = Layout::new(n_features, largest);
+        let budget = Budget::of(arrays);
+        Ok(VectorTrees { graph, arrays, budget, n_features, width, leaves, layout, len: 0 })
+    }
+
+    /// Adds the tree of `estimator`, whose features are these columns; `leaf(stored, vector)` makes the values of a leaf.
+    pub(super) fn add(
+        &mut self,
+        estimator: NodeId,
+        columns: Option<&[u32]>,
+        leaf: impl FnMut(&[f64], &mut [f64]),
+    ) -> Result<(), Refusal> {
+        let index = self.len;
+        self.len += 1;
+        self.read(estimator, columns, leaf).map_err(|refusal| in_tree(index, refusal))
+    }
+
+    fn read(
+        &mut self,
+        estimator: NodeId,
+        columns: Option<&[u32]>,
+        mut leaf: impl FnMut(&[f64], &mut [f64]),
+    ) -> Result<(), Refusal> {
+        let not_fitted = || Refusal::uncovered("it is not a fitted tree");
+        let tree = TreeObject::read(self.graph, self.graph.attr(estimator, "tree_").ok_or_else(not_fitted)?)?;
+        let n_features = columns.map_or(self.n_features as usize, <[u32]>::len);
+        if i64::try_from(n_features) != Ok(tree.n_features) {
+            return Err(Refusal::uncovered("it has other features than the ensemble"));
+        }
+        self.budget.take(tree.nodes, self.arrays)?;
+        self.budget.take(tree.values, self.arrays)?;
+        let mut nodes = Nodes::read(tree.nodes, self.arrays, n_features as u32)?;
+        if let Some(columns) = columns {
+            nodes.map_features(columns);
+        }
+        let info = self.arrays.info(tree.values.array);
+        let width = match *tree.values.shape {
+            [rows, outputs, classes] if rows == nodes.len() as u64 => outputs.checked_mul(classes),
+            _ => None,
+        };
+        let range =
+            byte_range(tree.values, &info.dtype).zip(width.and_then(|width| usize::try_from(width).ok()));
+        let range =
+            range.filter(|(_, width)| *width > 0 && info.dtype == Dtype::F64 && nodes::one_run(&info));
+        let ((start, len), width) = range.ok_or_else(|| Refusal::uncovered("its values are not float64"))?;
+        // No more than the file has: the budget was theirs.
+        let mut values = vec![0.0f64; usize::try_from(len / 8).map_err(|_| not_fitted())?];
+        self.arrays.read_at(tree.values.array, start, bytemuck::cast_slice_mut(&mut values))?;
+        let mut vector = vec![0.0; self.width as usize];
+        for (node, values) in values.chunks_exact(width).enumerate() {
+            if nodes.is_leaf(node) {
+                leaf(values, &mut vector);
+                let leaf = self.leaves.intern(&mut vector)?;
+                nodes.set_leaf(node, leaf);
+            }
+        }
+        Ok(self.layout.add(&nodes, &place(&nodes))?)
+    }
+
+    pub(super) fn finish(self) -> Vectors {
+        let (wide, has_missing) = (self.layout.wide(), self.layout.has_missing());
+        let mut arrays = self.layout.finish();
+        arrays.push(self.leaves.finish(self.width));
+        Vectors { arrays, wide, has_missing }
+    }
+}
+
+impl Vectors {
+    /// The layout, from the ids of the arrays.
+    pub(super) fn layout(ids: &[ArrayId], wide: bool, has_missing: bool) -> TreeLayout {
+        TreeLayout::Compact {
+            encoding: Encoding::Keys,
+            categories: None,
+            zero_missing: None,
+            roots: ids[0],
+            nodes: ids[1],
+            wide,
+            origin: ids[2],
+            missing: has_missing.then(|| ids[4]),
+            depths: Some(ids[3]),
+            leaves: ids[ids.len() - 1],
+        }
+    }
+
+    pub(super) fn shape(&self) -> (bool, bool) {
+        (self.wide, self.has_missing)
+    }
+}
