@@ -168,10 +168,11 @@ def rows(model) -> np.ndarray:
     fresh = RANDOM.normal(size=(1000, width)) * 2
     fresh[::7, 0], fresh[1::7, 1], fresh[2::7, 2] = -0.0, 0.0, 1e-310
     at = RANDOM.choice(thresholds(model), size=fresh.shape)
-    beside = [at, np.nextafter(at, np.inf), np.nextafter(at, -np.inf), at.astype(np.float32)]
+    with np.errstate(over="ignore"):
+        beside = [at, np.nextafter(at, np.inf), np.nextafter(at, -np.inf), at.astype(np.float32)]
     chosen = RANDOM.integers(0, 8, size=fresh.shape)
     for choice, values in enumerate(beside):
-        fresh = np.where((chosen == choice) & np.isfinite(values), values, fresh)
+        fresh = np.where((chosen == choice) & (np.abs(values) < 1e30), values, fresh)
     for value in (np.nan, np.inf, -np.inf):
         if takes(model, np.full((1, width), value)):
             fresh = np.where(RANDOM.random(fresh.shape) < 0.05, value, fresh)

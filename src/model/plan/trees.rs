@@ -59,7 +59,7 @@ impl Trees {
                 BoostedKind::Classifier { classes, .. }
                 | BoostedKind::LightGbm { classes }
                 | BoostedKind::XgBoost { classes } => std::slice::from_ref(classes),
-                BoostedKind::Regressor => &[],
+                BoostedKind::Regressor | BoostedKind::Isolation { .. } | BoostedKind::Median { .. } => &[],
             },
         }
     }

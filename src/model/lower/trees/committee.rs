@@ -69,7 +69,8 @@ pub(in crate::model::lower) fn lower_adaboost_regressor(
     arrays: &dyn ArraySource,
 ) -> Result<Lowered, Refusal> {
     let estimators = estimators(graph, id, "DecisionTreeRegressor", "ExtraTreeRegressor")?;
-    let weights = weights(graph, id, arrays, estimators.len())?;
+    let mut weights = weights(graph, id, arrays, estimators.len())?;
+    weights.truncate(estimators.len());
     let mut trees = PlainTrees::new(graph, arrays);
     for estimator in estimators {
         trees.add(*estimator, &Columns { features: None, missing: true }, |_, value| Some(value))?;
@@ -281,11 +282,11 @@ fn nan_allowed(graph: &Graph, estimators: &[NodeId]) -> bool {
     estimators.iter().all(allowed)
 }
 
-/// The weights of the first trees: there may be places for trees that were never fitted.
+/// The weights of the trees, and zeros for trees that were never fitted, as fitting ended early.
 fn weights(graph: &Graph, id: NodeId, arrays: &dyn ArraySource, n_trees: usize) -> Result<Vec<f64>, Refusal> {
     let weights = graph.attr(id, "estimator_weights_").ok_or_else(|| unfitted("estimator_weights_"))?;
     let weights = graph.plain_array_at(weights, arrays, MAX_BYTES)?.and_then(|weights| weights.f64s());
-    let weights = weights.filter(|weights| weights.len() == n_trees);
+    let weights = weights.filter(|weights| weights.len() >= n_trees);
     weights.ok_or_else(|| Refusal::uncovered("it has not one weight per tree"))
 }
 
