@@ -156,6 +156,8 @@ fn trees_of(estimator: &str, n_trees: u32, input: Float, head: Head, layout: Tre
         infinity_allowed: false,
         dense_only: false,
         integers_as_f32: false,
+        missing_value: None,
+        feature_names: None,
         head,
         layout,
     })
