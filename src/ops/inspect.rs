@@ -10,7 +10,7 @@ use crate::format::{Order, Role};
 use crate::model::Model;
 use crate::model::graph::{Audit, Graph, GraphError};
 use crate::model::lower::type_name;
-use crate::model::plan::Plan;
+use crate::model::plan::{Op, Plan};
 
 /// What is in a model file.
 #[derive(Clone, Debug, Serialize)]
@@ -65,6 +65,9 @@ pub enum Native {
         methods: Vec<String>,
         /// Estimators in the order in which they run.
         estimators: Vec<String>,
+        /// Of every estimator that is trees: how they are laid out, and why.
+        #[serde(skip_serializing_if = "Vec::is_empty")]
+        trees: Vec<String>,
     },
     /// Nothing.
     No {
@@ -144,6 +147,13 @@ fn native(plan: &Plan) -> Native {
         Plan::Native { ops, .. } => Native::Yes {
             methods: methods(plan).into_iter().map(|method| method.name().to_owned()).collect(),
             estimators: ops.iter().map(|op| op.estimator().to_owned()).collect(),
+            trees: ops
+                .iter()
+                .filter_map(|op| match op {
+                    Op::Trees(trees) => Some(trees.layout_in_words()),
+                    _ => None,
+                })
+                .collect(),
         },
     }
 }

@@ -2,4 +2,91 @@
 //! that gives the same bits and takes over where the processor lacks the instructions.
 // Not `forbid`, which would also bind the kernels; the crate denies unsafe code.
 
+#[cfg(target_arch = "x86_64")]
+pub(super) mod avx2;
 pub(super) mod compact;
+pub(super) mod lanes;
+
+use self::lanes::{Bytes, GroupNodes, Portable, Real, Row, Tile};
+use crate::model::plan::lanes::BLOCK;
+
+/// A way to run kernels on this processor.
+#[derive(Clone, Copy)]
+pub(super) enum Kernels {
+    /// On any processor.
+    Portable,
+    /// With AVX2.
+    #[cfg(target_arch = "x86_64")]
+    Avx2(avx2::Avx2),
+}
+
+impl Kernels {
+    /// The fastest here.
+    pub(super) fn here() -> Self {
+        #[cfg(target_arch = "x86_64")]
+        if let Some(avx2) = avx2::Avx2::here() {
+            return Kernels::Avx2(avx2);
+        }
+        Kernels::Portable
+    }
+
+    /// All that run here.
+    #[cfg(test)]
+    pub(super) fn all() -> Vec<Self> {
+        vec![Kernels::Portable, Kernels::here()]
+    }
+
+    /// See [`lanes::keys`].
+    pub(super) fn keys<F: Real>(
+        self,
+        blocks: &[[F; BLOCK]],
+        values: &[F],
+        right: &mut [i8],
+        left: &mut [i8],
+    ) {
+        match self {
+            Kernels::Portable => lanes::keys(blocks, values, right, left),
+            #[cfg(target_arch = "x86_64")]
+            Kernels::Avx2(avx2) => avx2.keys(blocks, values, right, left),
+        }
+    }
+
+    /// See [`lanes::trees_of_tile`].
+    pub(super) fn trees_of_tile(
+        self,
+        nodes: GroupNodes<'_>,
+        first: usize,
+        tile: &Tile,
+        leaves: &mut [[Bytes; 2]],
+    ) {
+        match self {
+            Kernels::Portable => lanes::trees_of_tile(Portable, nodes, first, tile, leaves),
+            #[cfg(target_arch = "x86_64")]
+            Kernels::Avx2(avx2) => avx2.trees_of_tile(nodes, first, tile, leaves),
+        }
+    }
+
+    /// See [`lanes::trees_of_row`]; `columns` is how many there are, `nan` whether some are NaN.
+    pub(super) fn trees_of_row(
+        self,
+        nodes: GroupNodes<'_>,
+        row: &Row,
+        columns: usize,
+        nan: bool,
+        leaves: &mut Bytes,
+    ) {
+        match (self, nan) {
+            (Kernels::Portable, false) => lanes::trees_of_row::<_, 8, false>(Portable, nodes, row, leaves),
+            (Kernels::Portable, true) => lanes::trees_of_row::<_, 8, true>(Portable, nodes, row, leaves),
+            #[cfg(target_arch = "x86_64")]
+            (Kernels::Avx2(avx2), false) => match columns {
+                0..=16 => avx2.trees_of_row::<1, false>(nodes, row, leaves),
+                17..=32 => avx2.trees_of_row::<2, false>(nodes, row, leaves),
+                33..=64 => avx2.trees_of_row::<4, false>(nodes, row, leaves),
+                _ => avx2.trees_of_row::<8, false>(nodes, row, leaves),
+            },
+            #[cfg(target_arch = "x86_64")]
+            (Kernels::Avx2(avx2), true) => avx2.trees_of_row::<8, true>(nodes, row, leaves),
+        }
+    }
+}

@@ -35,7 +35,7 @@ const KEPT: usize = 1 << 18;
 /// Calls `$run` with the trees in their node width.
 macro_rules! with_nodes {
     ($engine:expr, $trees:expr, $compact:ident => $run:expr) => {{
-        let TreeLayout::Compact { nodes, wide, .. } = $trees.layout;
+        let TreeLayout::Compact { nodes, wide, .. } = $trees.layout else { unreachable!("another layout") };
         let words = $engine.values::<u64>("nodes", nodes)?;
         if wide {
             let $compact = Compact::<[u64; 2]>::new($engine, $trees, bytemuck::cast_slice(words), |_| None)?;
@@ -84,7 +84,7 @@ pub(super) fn scores(run: Run<'_>, trees: &Trees, x: &Input<'_>) -> Result<Score
 
 /// The library's number of the leaf of each row and tree: `[n_rows, n_trees]`.
 pub(super) fn apply(run: Run<'_>, trees: &Trees, x: &Input<'_>) -> Result<Vec<i64>, PredictError> {
-    let TreeLayout::Compact { origin, .. } = trees.layout;
+    let TreeLayout::Compact { origin, .. } = trees.layout else { unreachable!("another layout") };
     let origin = run.values::<u32>("origin", origin)?;
     Ok(with_nodes!(run, trees, compact => match x {
         Input::F32(x) => compact.apply(origin, x),
@@ -122,7 +122,10 @@ impl<'a, N: Node> Compact<'a, N> {
         steps: impl FnOnce(Packing) -> Option<Steps<'a>>,
     ) -> Result<Self, PredictError> {
         let TreeLayout::Compact { encoding, categories, zero_missing, roots, missing, depths, .. } =
-            trees.layout;
+            trees.layout
+        else {
+            unreachable!("another layout")
+        };
         let missing = missing.map_or(Ok(&[][..]), |id| run.values("missing", id))?;
         let roots = run.values::<u64>("roots", roots)?.split_last().map_or(&[][..], |(_, roots)| roots);
         let depths = depths.map_or(Ok(&[][..]), |id| run.values::<u8>("depths", id))?;
@@ -143,7 +146,7 @@ impl<'a, N: Node> Compact<'a, N> {
     }
 
     fn scores<T: Number>(&self, trees: &Trees, x: &ArrayView2<'_, T>) -> Result<Scores, PredictError> {
-        let TreeLayout::Compact { leaves, .. } = trees.layout;
+        let TreeLayout::Compact { leaves, .. } = trees.layout else { unreachable!("another layout") };
         Ok(match &trees.head {
             Head::Forest(forest) => {
                 let (leaves, width) = (self.run.values("leaves", leaves)?, trees.width() as usize);

@@ -10,6 +10,7 @@ mod compact;
 mod forest;
 mod isolation;
 pub(super) mod keys;
+mod lanes;
 mod sinks;
 pub(super) mod walk;
 mod xgboost;
@@ -17,6 +18,7 @@ mod xgboost;
 use ndarray::Array2;
 
 use crate::engine::input::{Input, Method};
+use crate::engine::kernels::Kernels;
 use crate::engine::output::{Output, OutputArray};
 use crate::engine::rows::Accepts;
 use crate::engine::{PredictError, Run};
@@ -55,11 +57,13 @@ impl<'a> Run<'a> {
         if method == Method::Apply {
             let leaves = match trees.layout {
                 TreeLayout::Compact { .. } => compact::apply(self, trees, &x)?,
+                TreeLayout::Lanes { .. } => lanes::apply(self, trees, &x, Kernels::here())?,
             };
             return Ok(Output::one(leaf_numbers(trees, x.n_rows(), leaves)));
         }
         let scores = match trees.layout {
             TreeLayout::Compact { .. } => compact::scores(self, trees, &x)?,
+            TreeLayout::Lanes { .. } => lanes::scores(self, trees, &x, Kernels::here())?,
         };
         match &trees.head {
             Head::Forest(forest) => self.forest(forest, method, scores, x.n_rows()),

@@ -51,6 +51,23 @@ pub(crate) enum StagedData {
     Part(ArrayPart),
 }
 
+#[cfg(test)]
+impl StagedData {
+    /// What lowering made.
+    pub(crate) fn into_bytes(self) -> Vec<u8> {
+        match self {
+            StagedData::Memory(bytes) => bytes,
+            StagedData::Spool(mut file) => {
+                let mut bytes = Vec::new();
+                io::Seek::rewind(&mut file).unwrap();
+                io::Read::read_to_end(&mut file, &mut bytes).unwrap();
+                bytes
+            }
+            StagedData::Part(_) => unreachable!("a part of the source"),
+        }
+    }
+}
+
 /// Why there is no plan for an estimator.
 #[derive(Debug)]
 pub(crate) enum Refusal {

@@ -6,6 +6,7 @@
 #![forbid(unsafe_code)]
 
 pub(crate) mod compact;
+pub(crate) mod lanes;
 mod trees;
 pub(crate) mod validate;
 

@@ -4,6 +4,7 @@
 use serde::{Deserialize, Serialize};
 
 use crate::format::ArrayId;
+use crate::model::plan::lanes::{FEATURES, MIN_TREES, NODES};
 
 /// A tree ensemble.
 ///
@@ -394,4 +395,49 @@ pub enum TreeLayout {
         /// `u32 [n_nodes]`: the library's own number of the node within its tree. Only `apply` reads it.
         origin: ArrayId,
     },
+    /// Small trees, 32 side by side, a byte for each; `docs/format.md` describes them.
+    Lanes {
+        /// All trees are heaps of this depth, 3 to 6. Absent: trees of any form with at most 64 leaves.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        heap: Option<u32>,
+        /// `[n_blocks, 16]` of the type that input is compared in: distinct thresholds, ascending.
+        thresholds: ArrayId,
+        /// `u32 [n_chunks * n_features + 1]`: where the blocks of every feature begin, chunk after chunk.
+        starts: ArrayId,
+        /// `u32 [n_chunks + 1]`: chunk `c` is the groups `chunks[c]..chunks[c + 1]`, which share thresholds.
+        chunks: ArrayId,
+        /// `u32 [n_groups + 1]`: group `g` is the places `groups[g]..groups[g + 1]`.
+        groups: ArrayId,
+        /// `u8 [n_places, 2, 32]`, or `[n_places, 3, 32]` without heaps.
+        nodes: ArrayId,
+        /// `[n_leaves + 64]` in the precision of the sums: the leaves of every tree from left to right, one more than its group has places.
+        leaves: ArrayId,
+        /// `u32 [n_leaves]`: the library's own number of the leaf. Only `apply` reads it.
+        origin: ArrayId,
+    },
+}
+
+impl Trees {
+    /// How the trees are laid out, and why not otherwise, in words.
+    pub fn layout_in_words(&self) -> String {
+        let n_trees = self.n_trees;
+        let why = match &self.layout {
+            TreeLayout::Lanes { heap: Some(depth), .. } => {
+                return format!("{n_trees} trees side by side, as heaps of depth {depth}");
+            }
+            TreeLayout::Lanes { heap: None, .. } => {
+                return format!("{n_trees} trees side by side, of at most {} leaves", NODES + 1);
+            }
+            TreeLayout::Compact { .. } => match &self.head {
+                Head::Forest(Forest { average: false, .. }) => "it is a single tree",
+                Head::Forest(_) => "leaves of a forest may hold many values",
+                _ if self.n_features as usize > FEATURES => "there are more than 128 features",
+                _ if (n_trees as usize) < MIN_TREES => "there are few",
+                _ => {
+                    "some have more than 64 leaves, categories or zero as missing, or they have too many thresholds"
+                }
+            },
+        };
+        format!("{n_trees} trees walked one by one: {why}")
+    }
 }

@@ -3,6 +3,7 @@
 //! Costs time in proportion to the tree nodes, at the first prediction and not when a file is opened.
 #![forbid(unsafe_code)]
 
+mod lanes;
 mod trees;
 
 use crate::format::dtype::{Dtype, Element, Kind};

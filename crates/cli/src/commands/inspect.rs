@@ -61,11 +61,12 @@ impl Inspect {
             line("object", format!("{}, {} Python values", text::printable(&object.model), object.values));
         }
         match &found.native {
-            Native::Yes { methods, estimators } => {
+            Native::Yes { methods, estimators, trees } => {
                 line(
                     "native",
                     format!("yes: {} by {}", methods.join(", "), text::printable(&estimators.join(", "))),
                 );
+                trees.iter().for_each(|trees| line("trees", trees.clone()));
             }
             Native::No { what, why } => {
                 line("native", format!("no: {}: {}", text::printable(what), text::printable(why)));

@@ -10,6 +10,7 @@ use crate::format::ArrayId;
 use crate::format::dtype::Dtype;
 use crate::model::lower::trees::categories::Sets;
 use crate::model::lower::trees::in_tree;
+use crate::model::lower::trees::lanes;
 use crate::model::lower::trees::layout::{Layout, place};
 use crate::model::lower::trees::nodes::{Nodes, Split, TreeNode};
 use crate::model::lower::{Refusal, Staged};
@@ -115,6 +116,14 @@ impl Ensemble {
     /// [`Refusal::Uncovered`] if they are no trees, or cannot be laid out.
     pub(crate) fn lay_out(self) -> Result<LaidOut, Refusal> {
         self.trees.iter().enumerate().try_for_each(|(index, tree)| self.check(index, tree))?;
+        match lanes::lay_out(&self) {
+            Some(laid_out) => Ok(laid_out),
+            None => self.lay_out_compact(),
+        }
+    }
+
+    /// Lays out trees that were checked, whatever their size.
+    pub(crate) fn lay_out_compact(self) -> Result<LaidOut, Refusal> {
         let sets = Sets::of(&self)?;
         let thresholds = Thresholds::of(&self);
         let largest = self.trees.iter().map(|tree| tree.nodes.len() as u64).max().unwrap_or(0);
@@ -316,5 +325,20 @@ impl LeafValues {
                 Staged::memory("leaves", Dtype::F32, shape, bytemuck::cast_slice(&values).to_vec())
             }
         }
+    }
+}
+
+#[cfg(test)]
+impl LaidOut {
+    /// Adds the arrays to `arrays` and gives the layout.
+    pub(crate) fn write(self, arrays: &mut crate::model::array::tests::Memory) -> TreeLayout {
+        let first = arrays.arrays.len() as u32;
+        for staged in self.arrays {
+            arrays.names.push(staged.name.to_owned());
+            arrays.roles.push(staged.role);
+            arrays.arrays.push((staged.info, staged.data.into_bytes()));
+        }
+        let ids: Vec<ArrayId> = (first..arrays.arrays.len() as u32).map(ArrayId).collect();
+        (self.layout)(&ids)
     }
 }

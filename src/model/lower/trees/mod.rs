@@ -8,6 +8,7 @@ pub(crate) mod ensemble;
 mod gradient_boosting;
 mod histogram;
 mod isolation;
+mod lanes;
 mod layout;
 mod leaves;
 mod nodes;

@@ -67,6 +67,7 @@ impl Check<'_> {
                     check.forest::<u64>(self.array("nodes", nodes, &[n_nodes])?, roots)
                 }
             }
+            TreeLayout::Lanes { .. } => self.lanes(trees),
         }
     }
 
@@ -199,7 +200,7 @@ impl Check<'_> {
     }
 
     /// `u32 [n + 1]`: from 0, never going back.
-    fn starts(&self, parameter: &'static str, id: ArrayId, n: u64) -> Result<&[u32], PlanError> {
+    pub(super) fn starts(&self, parameter: &'static str, id: ArrayId, n: u64) -> Result<&[u32], PlanError> {
         let starts = self.array::<u32>(parameter, id, &[n.saturating_add(1)])?;
         let bad = starts.first() != Some(&0) || starts.windows(2).any(|pair| pair[0] > pair[1]);
         let last = u64::from(starts.last().copied().unwrap_or(0));

@@ -1,0 +1,170 @@
+//! 32 bytes at a time with AVX2.
+#![allow(unsafe_code)]
+
+use std::arch::x86_64::{
+    __m256i, _mm256_add_epi8, _mm256_and_si256, _mm256_andnot_si256, _mm256_blendv_epi8, _mm256_cmpgt_epi8,
+    _mm256_set1_epi8, _mm256_shuffle_epi8, _mm256_slli_epi16, _mm256_xor_si256,
+};
+
+use crate::engine::kernels::lanes::{self, Bytes, GroupNodes, Machine, Real, Row, Tile};
+use crate::model::plan::lanes::BLOCK;
+
+/// A processor with AVX2, BMI1 and BMI2. Exists only where there is one.
+#[derive(Clone, Copy)]
+pub(in crate::engine) struct Avx2(());
+
+impl Avx2 {
+    /// This processor, if it has them.
+    pub(in crate::engine) fn here() -> Option<Self> {
+        let found = is_x86_feature_detected!("avx2")
+            && is_x86_feature_detected!("bmi1")
+            && is_x86_feature_detected!("bmi2");
+        found.then_some(Avx2(()))
+    }
+}
+
+/// Calls an intrinsic.
+macro_rules! avx2 {
+    ($call:expr) => {
+        // SAFETY: an `Avx2` exists, so the processor has what is enabled; values go in and come out, no memory is touched.
+        unsafe { $call }
+    };
+}
+
+impl Machine for Avx2 {
+    type Lanes = __m256i;
+
+    #[inline(always)]
+    fn load(self, bytes: &Bytes) -> __m256i {
+        bytemuck::cast(*bytes)
+    }
+
+    #[inline(always)]
+    fn store(self, lanes: __m256i, bytes: &mut Bytes) {
+        *bytes = bytemuck::cast(lanes);
+    }
+
+    #[inline(always)]
+    fn splat(self, byte: i8) -> __m256i {
+        avx2!(_mm256_set1_epi8(byte))
+    }
+
+    #[inline(always)]
+    fn less(self, a: __m256i, b: __m256i) -> __m256i {
+        avx2!(_mm256_cmpgt_epi8(b, a))
+    }
+
+    #[inline(always)]
+    fn add(self, a: __m256i, b: __m256i) -> __m256i {
+        avx2!(_mm256_add_epi8(a, b))
+    }
+
+    #[inline(always)]
+    fn xor(self, a: __m256i, b: __m256i) -> __m256i {
+        avx2!(_mm256_xor_si256(a, b))
+    }
+
+    #[inline(always)]
+    fn without(self, a: __m256i, b: __m256i) -> __m256i {
+        avx2!(_mm256_andnot_si256(a, b))
+    }
+
+    #[inline(always)]
+    fn choose(self, mask: __m256i, yes: __m256i, no: __m256i) -> __m256i {
+        avx2!(_mm256_blendv_epi8(no, yes, mask))
+    }
+
+    #[inline(always)]
+    fn look_up<const T: usize>(self, row: &Row, upper: bool, columns: __m256i) -> __m256i {
+        let low = avx2!(_mm256_and_si256(columns, self.splat(127)));
+        let tables = if upper { &row[8..] } else { &row[..8] };
+        if T == 1 {
+            return self.of_16(&tables[0], low);
+        }
+        let bit_4 = avx2!(_mm256_slli_epi16::<3>(columns));
+        let of_32 = self.of_32(&tables[..2], low, bit_4);
+        if T == 2 {
+            return of_32;
+        }
+        let bit_5 = avx2!(_mm256_slli_epi16::<2>(columns));
+        let of_64 = self.choose(bit_5, self.of_32(&tables[2..4], low, bit_4), of_32);
+        if T == 4 {
+            return of_64;
+        }
+        let bit_6 = avx2!(_mm256_slli_epi16::<1>(columns));
+        let upper =
+            self.choose(bit_5, self.of_32(&tables[6..8], low, bit_4), self.of_32(&tables[4..6], low, bit_4));
+        self.choose(bit_6, upper, of_64)
+    }
+}
+
+/// What is compiled for AVX2 as a whole.
+impl Avx2 {
+    #[inline]
+    pub(in crate::engine) fn keys<F: Real>(
+        self,
+        blocks: &[[F; BLOCK]],
+        values: &[F],
+        right: &mut [i8],
+        left: &mut [i8],
+    ) {
+        // SAFETY: an `Avx2` exists, so the processor has what is enabled.
+        unsafe { keys(blocks, values, right, left) }
+    }
+
+    #[inline]
+    pub(in crate::engine) fn trees_of_tile(
+        self,
+        nodes: GroupNodes<'_>,
+        first: usize,
+        tile: &Tile,
+        leaves: &mut [[Bytes; 2]],
+    ) {
+        // SAFETY: an `Avx2` exists, so the processor has what is enabled.
+        unsafe { trees_of_tile(self, nodes, first, tile, leaves) }
+    }
+
+    #[inline]
+    pub(in crate::engine) fn trees_of_row<const T: usize, const NAN: bool>(
+        self,
+        nodes: GroupNodes<'_>,
+        row: &Row,
+        leaves: &mut Bytes,
+    ) {
+        // SAFETY: an `Avx2` exists, so the processor has what is enabled.
+        unsafe { trees_of_row::<T, NAN>(self, nodes, row, leaves) }
+    }
+}
+
+#[target_feature(enable = "avx2,bmi1,bmi2")]
+fn keys<F: Real>(blocks: &[[F; BLOCK]], values: &[F], right: &mut [i8], left: &mut [i8]) {
+    lanes::keys(blocks, values, right, left);
+}
+
+#[target_feature(enable = "avx2,bmi1,bmi2")]
+fn trees_of_tile(m: Avx2, nodes: GroupNodes<'_>, first: usize, tile: &Tile, leaves: &mut [[Bytes; 2]]) {
+    lanes::trees_of_tile(m, nodes, first, tile, leaves);
+}
+
+#[target_feature(enable = "avx2,bmi1,bmi2")]
+fn trees_of_row<const T: usize, const NAN: bool>(
+    m: Avx2,
+    nodes: GroupNodes<'_>,
+    row: &Row,
+    leaves: &mut Bytes,
+) {
+    lanes::trees_of_row::<Avx2, T, NAN>(m, nodes, row, leaves);
+}
+
+/// A shuffle finds a byte among 16 by the lower half of the column; upper bits choose between shuffles.
+impl Avx2 {
+    #[inline(always)]
+    fn of_16(self, table: &[i8; 16], low: __m256i) -> __m256i {
+        avx2!(_mm256_shuffle_epi8(bytemuck::cast([*table; 2]), low))
+    }
+
+    #[inline(always)]
+    fn of_32(self, tables: &[[i8; 16]], low: __m256i, bit_4: __m256i) -> __m256i {
+        self.choose(bit_4, self.of_16(&tables[1], low), self.of_16(&tables[0], low))
+    }
+}
