@@ -75,7 +75,7 @@ def is_sparse(x: Any) -> bool:
 
 def refuse_categories(x: Any, estimator: str) -> None:
     """Refuse a table with columns of categories, which XGBoost would turn into the codes of its training data."""
-    dtypes = getattr(x, "dtypes", None)
+    dtypes: Any = getattr(x, "dtypes", None)
     if not hasattr(dtypes, "items"):
         return
     for name, dtype in dtypes.items():
