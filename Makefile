@@ -13,7 +13,7 @@ ONECOPY := target/release/onecopy
 BUILT = $${CARGO_TARGET_DIR:-target}/release/onecopy
 FUZZ_SECONDS ?= 60
 
-.PHONY: help setup binary module demo test test-rust test-python check estimators bench fuzz clean
+.PHONY: help setup binary module demo test test-rust test-python check estimators bench compare fuzz clean
 
 help: ## List the recipes
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/  make \1\t\2/' | expand -t 22
@@ -62,6 +62,10 @@ bench: setup ## Measure every promise against the peers in one run; tables and C
 	$(PYTHON) benches/peers.py bench-output
 	$(PYTHON) benches/python_peers.py bench-output
 	$(PYTHON) benches/python_dump.py
+
+compare: setup ## Time tree ensembles beside every library that predicts from them; CSV and chart in bench-output (an hour)
+	$(PYTHON) -m pip install --quiet --disable-pip-version-check --no-input -r benches/compare-requirements.txt
+	$(PYTHON) benches/compare.py bench-output/compare
 
 fuzz: binary ## Fuzz every parser for FUZZ_SECONDS each, from real models on (needs a nightly toolchain and cargo-fuzz)
 	@$(CARGO) +nightly fuzz --version >/dev/null 2>&1 || { echo "error: fuzzing needs \`rustup toolchain install nightly\` and \`cargo install cargo-fuzz\`" >&2; exit 1; }
