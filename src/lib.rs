@@ -38,7 +38,7 @@ pub use model::plan::{
     Boosted, BoostedKind, BoostedLink, Categories, CategoryRule, Encoding, Float, Forest, ForestKind, Head,
     LeafNumbers, Link, Member, Op, Plan, PlanError, TreeLayout, Trees,
 };
-pub use model::terms::{TermsPlace, TermsRef};
+pub use model::terms::{NewTerms, TermsBuilder, TermsPlace, TermsRef};
 pub use model::trees::{
     ArrayBytes, Column, ColumnData, Columns, Floats, Ints, StoredTree, TreeError, TreeView,
 };

@@ -26,6 +26,11 @@ _COMPANIONS = {
     "pandas": ("pyarrow",),
 }
 _DISTRIBUTIONS = {"sklearn": "scikit-learn"}
+# Estimators whose `vocabulary_` is theirs alone, as a rule.
+_VECTORIZERS = {
+    "sklearn.feature_extraction.text": ("CountVectorizer", "TfidfVectorizer"),
+    "sklearn.feature_extraction._dict_vectorizer": ("DictVectorizer",),
+}
 _DEFAULT_LEVEL = 3
 _MAX_DEPTH = 100
 
@@ -88,13 +93,12 @@ def dump(
     target = os.fsdecode(os.fspath(path))
     schema = _schema(obj, example_input)
     try:
-        stream, buffers = _pickled(obj)
+        pickled = _pickled(obj)
     except _REFUSALS as error:
         raise _refused(obj, error) from error
     try:
         _onecopy.dump(
-            stream,
-            buffers,
+            *pickled,
             target,
             describe=_environment,
             schema=None if schema is None else json.dumps(schema),
@@ -107,15 +111,82 @@ def dump(
         raise _refused(obj, error) from error
 
 
-def _pickled(obj: Any) -> "tuple[np.ndarray, list[np.ndarray]]":
-    """The pickle of `obj` as bytes, and the memory of its arrays."""
+def _pickled(obj: Any) -> "tuple[np.ndarray, list[np.ndarray], list[_onecopy.Terms]]":
+    """The pickle of `obj` as bytes, the memory of its arrays, and its big vocabularies."""
+    vocabularies = _Vocabularies()
+    try:
+        return _pickled_beside(obj, vocabularies)
+    except _Shared:
+        return _pickled_beside(obj, None)
+
+
+def _pickled_beside(
+    obj: Any, vocabularies: "_Vocabularies | None"
+) -> "tuple[np.ndarray, list[np.ndarray], list[_onecopy.Terms]]":
     buffers: list[pickle.PickleBuffer] = []
     stream = io.BytesIO()
     pickler = pickle.Pickler(stream, protocol=5, buffer_callback=buffers.append)
     # A memory map is kept as the array that it is; NumPy itself would copy it into the stream.
-    pickler.dispatch_table = {**copyreg.dispatch_table, np.memmap: _reduce_memmap}
+    reducers: dict[Any, Callable[[Any], Any]] = {np.memmap: _reduce_memmap}
+    if vocabularies is not None:
+        reducers.update(vocabularies.reducers())
+    pickler.dispatch_table = {**reducers, **copyreg.dispatch_table, np.memmap: _reduce_memmap}
     pickler.dump(obj)
-    return _bytes(stream.getbuffer()), [_bytes(buffer.raw()) for buffer in buffers]
+    terms = [] if vocabularies is None else vocabularies.terms(pickler)
+    return _bytes(stream.getbuffer()), [_bytes(buffer.raw()) for buffer in buffers], terms
+
+
+class _Shared(Exception):
+    """A vocabulary belongs to something else as well, and has to be one dict."""
+
+
+class _Vocabularies:
+    """The big vocabularies in an object. They are read at once; the pickle has stand-ins for them."""
+
+    def __init__(self) -> None:
+        self._terms: list[_onecopy.Terms] = []
+        self._of: dict[int, tuple[Any, _onecopy.Terms]] = {}
+
+    def reducers(self) -> "dict[Any, Callable[[Any], Any]]":
+        reducers: dict[Any, Callable[[Any], Any]] = {_onecopy.MappedVocabulary: self._reduce_mapped}
+        for module, names in _VECTORIZERS.items():
+            # What is not imported cannot be in the object.
+            known = vars(sys.modules[module]) if module in sys.modules else {}
+            reducers.update((known[name], self._reduce_vectorizer) for name in names if name in known)
+        return reducers
+
+    def terms(self, pickler: pickle.Pickler) -> "list[_onecopy.Terms]":
+        """What the stand-ins stand for, when the pickle is complete."""
+        if self._of and not self._of.keys().isdisjoint(pickler.memo.copy()):
+            raise _Shared
+        return self._terms
+
+    def _reduce_vectorizer(self, vectorizer: Any) -> Any:
+        reduced = vectorizer.__reduce_ex__(5)
+        state = reduced[2] if isinstance(reduced, tuple) and len(reduced) > 2 else None
+        if type(state) is not dict or state is vectorizer.__dict__:
+            return reduced
+        vocabulary = state.get("vocabulary_")
+        terms = self._read(vocabulary) if type(vocabulary) is dict else None
+        if terms is None:
+            return reduced
+        return (*reduced[:2], {**state, "vocabulary_": terms}, *reduced[3:])
+
+    def _reduce_mapped(self, vocabulary: _onecopy.MappedVocabulary) -> Any:
+        terms = _onecopy.Terms.of(vocabulary, len(self._terms))
+        if terms is None:
+            return vocabulary.__reduce__()
+        self._terms.append(terms)
+        return terms.__reduce__()
+
+    def _read(self, vocabulary: "dict[str, int]") -> "_onecopy.Terms | None":
+        if id(vocabulary) in self._of:
+            return self._of[id(vocabulary)][1]
+        terms = _onecopy.Terms.of(vocabulary, len(self._terms))
+        if terms is not None:
+            self._terms.append(terms)
+            self._of[id(vocabulary)] = (vocabulary, terms)
+        return terms
 
 
 def _bytes(memory: memoryview) -> np.ndarray:

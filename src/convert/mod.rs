@@ -25,6 +25,7 @@ use self::pickle::{Outcome, Stream};
 use self::source::{Foreign, Gathered, ReadAt};
 use self::spill::{Joined, Spill};
 use crate::format::OnProgress;
+use crate::model::terms::NewTerms;
 
 /// Reads a pickle (protocol 0 to 5), a joblib file (0.10 or newer, compressed or not), an `.npy` array, a text of LightGBM
 /// or a model file of XGBoost (JSON or UBJSON) as plain data.
@@ -62,7 +63,7 @@ pub fn read_foreign(
         _ => {
             let stream = Stream { source: &*source, len: source.len_bytes(), buffers: None };
             let spill = Spill::new(spool, stream.len);
-            let outcome = pickle::read(stream, Budget::new(*limits), spill, progress)?;
+            let outcome = pickle::read(stream, Vec::new(), Budget::new(*limits), spill, progress)?;
             into_foreign(outcome, source)
         }
     };
@@ -73,7 +74,8 @@ pub fn read_foreign(
 /// Reads a pickle of protocol 5 whose big buffers were passed beside it (`buffer_callback`), as plain data.
 ///
 /// `buffers` are in the order in which the pickler gave them out. Their bytes are read from where they are when an
-/// array is read, and not before. Otherwise as [`read_foreign`].
+/// array is read, and not before. `onecopy._onecopy.Terms(n)` in the pickle is the dict `terms[n]`. Otherwise as
+/// [`read_foreign`].
 ///
 /// # Errors
 ///
@@ -81,6 +83,7 @@ pub fn read_foreign(
 pub fn read_with_buffers(
     stream: Box<dyn ReadAt>,
     buffers: Vec<Box<dyn ReadAt>>,
+    terms: Vec<NewTerms>,
     limits: &Limits,
     spool: &mut dyn FnMut() -> io::Result<File>,
     progress: OnProgress<'_>,
@@ -91,7 +94,7 @@ pub fn read_with_buffers(
     let ranges = source.buffers();
     let spill = Spill::new(spool, source.len_bytes());
     let stream = Stream { source: &source, len, buffers: Some(&ranges) };
-    let outcome = pickle::read(stream, Budget::new(*limits), spill, progress)?;
+    let outcome = pickle::read(stream, terms, Budget::new(*limits), spill, progress)?;
     Ok(into_foreign(outcome, Box::new(source)))
 }
 

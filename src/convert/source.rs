@@ -4,6 +4,8 @@
 use std::io;
 use std::ops::Range;
 
+use bytemuck::Pod;
+
 use crate::format::{ArrayId, ArrayInfo};
 use crate::model::array::ArraySource;
 use crate::model::graph::Graph;
@@ -127,6 +129,36 @@ pub enum ForeignData {
     Source(Range<u64>),
     /// They had to be decoded.
     Owned(Box<[u8]>),
+    /// They were passed beside the file.
+    Beside(Box<dyn ReadAt>),
+}
+
+impl ForeignData {
+    pub(crate) fn len_bytes(&self) -> u64 {
+        match self {
+            ForeignData::Source(range) => range.end - range.start,
+            ForeignData::Owned(bytes) => bytes.len() as u64,
+            ForeignData::Beside(bytes) => bytes.len_bytes(),
+        }
+    }
+}
+
+/// Numbers in memory, as the bytes that they are in a file.
+pub(crate) struct Numbers<T>(pub(crate) Vec<T>);
+
+impl<T: Pod + Send + Sync> ReadAt for Numbers<T> {
+    fn len_bytes(&self) -> u64 {
+        size_of_val(self.0.as_slice()) as u64
+    }
+
+    fn read_exact_at(&self, offset: u64, buf: &mut [u8]) -> io::Result<()> {
+        bytemuck::cast_slice::<T, u8>(&self.0).read_exact_at(offset, buf)
+    }
+
+    fn slice(&self, range: Range<u64>) -> Option<&[u8]> {
+        let range = usize::try_from(range.start).ok()?..usize::try_from(range.end).ok()?;
+        bytemuck::cast_slice(&self.0).get(range)
+    }
 }
 
 impl ArraySource for Foreign {
@@ -149,6 +181,7 @@ impl ArraySource for Foreign {
                 self.source.read_exact_at(start, buf)
             }
             ForeignData::Owned(bytes) => bytes.as_ref().read_exact_at(offset, buf),
+            ForeignData::Beside(bytes) => bytes.read_exact_at(offset, buf),
         }
     }
 
@@ -160,6 +193,7 @@ impl ArraySource for Foreign {
                 self.source.slice(start..end)
             }
             ForeignData::Owned(_) => None,
+            ForeignData::Beside(data) => data.slice(bytes),
         }
     }
 }

@@ -132,8 +132,61 @@ impl<'a> TermsRef<'a> {
     }
 }
 
+/// Dicts with fewer terms are built in no time, and stay dicts.
+pub(crate) const MIN_TERMS: usize = 1024;
+
+/// The terms of a dict with their values, gathered one by one in its order.
+#[derive(Debug, Default)]
+pub struct TermsBuilder {
+    text: Vec<u8>,
+    ends: Vec<u32>,
+    values: Vec<i64>,
+}
+
+impl TermsBuilder {
+    /// Of at least so many terms.
+    pub const MIN_TERMS: usize = MIN_TERMS;
+
+    /// Room for `count` terms.
+    pub fn with_capacity(count: usize) -> Self {
+        TermsBuilder {
+            text: Vec::with_capacity(count.saturating_mul(8)),
+            ends: Vec::with_capacity(count),
+            values: Vec::with_capacity(count),
+        }
+    }
+
+    /// Adds a term; `None` if the terms are more bytes than 32 bits can count.
+    pub fn push(&mut self, term: &str, value: i64) -> Option<()> {
+        self.text.extend_from_slice(term.as_bytes());
+        self.ends.push(u32::try_from(self.text.len()).ok()?);
+        self.values.push(value);
+        Some(())
+    }
+
+    /// Makes the hash table. `numpy` says that the values are `numpy.int64`, not `int`.
+    ///
+    /// `None` if there are few terms, if one is there twice, or if too many collide: such a dict stays a dict.
+    pub fn finish(self, numpy: bool) -> Option<NewTerms> {
+        if self.ends.len() < MIN_TERMS { None } else { self.hashed(numpy) }
+    }
+
+    fn hashed(self, numpy: bool) -> Option<NewTerms> {
+        let TermsBuilder { text, ends, values } = self;
+        let least = ends.len().checked_mul(2)?.max(2).checked_next_power_of_two()?;
+        (0..ATTEMPTS)
+            .find_map(|attempt| {
+                let seed = u64::from(attempt);
+                let slots = slots(&text, &ends, seed, least.checked_shl(attempt)?).ok()?;
+                Some((seed, slots))
+            })
+            .and_then(|(seed, slots)| Some(NewTerms { text, ends, values, slots: slots?, seed, numpy }))
+    }
+}
+
 /// Terms on their way to a file.
-pub(crate) struct NewTerms {
+#[derive(Debug)]
+pub struct NewTerms {
     pub(crate) text: Vec<u8>,
     pub(crate) ends: Vec<u32>,
     pub(crate) values: Vec<i64>,
@@ -146,20 +199,11 @@ pub(crate) struct NewTerms {
 impl NewTerms {
     /// The arrays of these pairs; `None` if a term is there twice, or if there are too many or too many that collide.
     pub(crate) fn new<'a>(pairs: impl Iterator<Item = (&'a str, i64)>, numpy: bool) -> Option<Self> {
-        let (mut text, mut ends, mut values) = (Vec::new(), Vec::new(), Vec::new());
+        let mut builder = TermsBuilder::default();
         for (term, value) in pairs {
-            text.extend_from_slice(term.as_bytes());
-            ends.push(u32::try_from(text.len()).ok()?);
-            values.push(value);
+            builder.push(term, value)?;
         }
-        let least = ends.len().checked_mul(2)?.max(2).checked_next_power_of_two()?;
-        (0..ATTEMPTS)
-            .find_map(|attempt| {
-                let seed = u64::from(attempt);
-                let slots = slots(&text, &ends, seed, least.checked_shl(attempt)?).ok()?;
-                Some((seed, slots))
-            })
-            .and_then(|(seed, slots)| Some(NewTerms { text, ends, values, slots: slots?, seed, numpy }))
+        builder.hashed(numpy)
     }
 }
 

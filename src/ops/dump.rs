@@ -17,6 +17,7 @@ use crate::model::graph::{GraphError, Node};
 use crate::model::lower::LowerError;
 use crate::model::pack::PackError;
 use crate::model::plan::Plan;
+use crate::model::terms::NewTerms;
 use crate::ops::model_file::{Contents, Failed, Written, write_model};
 use crate::store::fs::{PublishError, StepError, publish, publish_unsynced};
 
@@ -26,6 +27,9 @@ pub struct Pickled {
     pub stream: Box<dyn ReadAt>,
     /// The buffers, in the order in which the pickler gave them out.
     pub buffers: Vec<Box<dyn ReadAt>>,
+    /// Big dicts of `str` to int. The pickle has `onecopy._onecopy.Terms(n)` in place of the `n`-th, so that it does not
+    /// spell out every term.
+    pub terms: Vec<NewTerms>,
 }
 
 /// How an object is written.
@@ -112,8 +116,9 @@ impl Dump {
     ///
     /// [`DumpError::Read`], [`DumpError::Graph`]
     pub fn read(pickled: Pickled, progress: OnProgress<'_>) -> Result<Self, DumpError> {
-        let Pickled { stream, buffers } = pickled;
-        let foreign = read_with_buffers(stream, buffers, &Limits::NONE, &mut tempfile::tempfile, progress)
+        let Pickled { stream, buffers, terms } = pickled;
+        let spool = &mut tempfile::tempfile;
+        let foreign = read_with_buffers(stream, buffers, terms, &Limits::NONE, spool, progress)
             .map_err(DumpError::Read)?;
         foreign.graph.check(&foreign).map_err(DumpError::Graph)?;
         Ok(Dump { foreign })

@@ -1,5 +1,6 @@
 """`onecopy.dump`: real estimators written, read back, and written again."""
 
+import copyreg
 import io
 import json
 import os
@@ -9,6 +10,7 @@ import subprocess
 import sys
 import textwrap
 import time
+from collections import Counter
 from pathlib import Path
 
 import numpy as np
@@ -17,7 +19,7 @@ import pytest
 import scipy.sparse
 from sklearn.compose import make_column_transformer
 from sklearn.ensemble import HistGradientBoostingClassifier, RandomForestClassifier, RandomForestRegressor
-from sklearn.feature_extraction.text import TfidfVectorizer
+from sklearn.feature_extraction.text import CountVectorizer, TfidfVectorizer
 from sklearn.linear_model import LogisticRegression, LogisticRegressionCV, Ridge
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import FunctionTransformer, OneHotEncoder, StandardScaler
@@ -377,3 +379,111 @@ def test_other_threads_run_while_a_file_is_written(path):
     stop.set()
     thread.join()
     assert sum(begin < at < end for at in ticks) >= (end - begin) / 0.1
+
+
+# Vocabularies, which are read at once.
+
+
+def vectorizer(vocabulary, kind=CountVectorizer):
+    model = kind().fit(["a text", "another text"])
+    model.vocabulary_ = vocabulary
+    return model
+
+
+def ordinary(obj, path, monkeypatch):
+    """The bytes of the file if every term is pickled."""
+    with monkeypatch.context() as patch:
+        patch.setattr("onecopy._dump._VECTORIZERS", {})
+        onecopy.dump(obj, path)
+    return path.read_bytes()
+
+
+def vocabularies():
+    words = [f"wört {number}" if number % 3 else f"word {number}" for number in range(2000)]
+    yield "int", {word: number for number, word in enumerate(words)}, 1
+    yield "numpy.int64", {word: np.int64(number) for number, word in enumerate(reversed(words))}, 1
+    yield "any int that fits", {word: 2**63 - 1 - number for number, word in enumerate(words)}, 1
+    yield "small", {word: 1 for word in words[:1023]}, 0
+    yield "just big enough", {word: 1 for word in words[:1024]}, 1
+    yield "mixed", {word: np.int64(1) if number == 7 else 1 for number, word in enumerate(words)}, 0
+    yield "bool", {word: number == 7 or number for number, word in enumerate(words)}, 0
+    yield "big int", {word: 2**63 if number == 7 else 1 for number, word in enumerate(words)}, 0
+    yield "float", {word: 1.0 for word in words}, 0
+    yield "int32", {word: np.int32(1) for word in words}, 0
+    yield "surrogate", {**dict.fromkeys(words, 1), "\ud800": 2}, 0
+    yield "keys of a subclass", {np.str_(word): 1 for word in words}, 0
+    yield "keys of other types", {**dict.fromkeys(words, 1), 7: 1}, 0
+    yield "dict of a subclass", Counter(words), 0
+
+
+@pytest.mark.parametrize(
+    ("vocabulary", "count"),
+    [(vocabulary, count) for _, vocabulary, count in vocabularies()],
+    ids=[name for name, *_ in vocabularies()],
+)
+def test_a_vocabulary_read_at_once_gives_the_file_that_its_terms_would(vocabulary, count, path, monkeypatch):
+    for kind in (CountVectorizer, TfidfVectorizer):
+        model = vectorizer(vocabulary, kind)
+        assert len(onecopy._dump._pickled(model)[2]) == count
+        try:
+            expected = ordinary(model, path, monkeypatch)
+        except UnsupportedModelError:
+            with pytest.raises(UnsupportedModelError):
+                onecopy.dump(model, path)
+            continue
+        onecopy.dump(model, path)
+        assert path.read_bytes() == expected
+        assert list(onecopy.load(path, trusted=["collections.Counter"]).vocabulary_.items()) == list(vocabulary.items())
+        assert model.vocabulary_ is vocabulary
+
+
+def big():
+    return {f"word {number}": number for number in range(1500)}
+
+
+class Stemming(CountVectorizer):
+    """A vectorizer of the user's own."""
+
+
+def test_a_vocabulary_that_something_else_holds_too_stays_one_dict(path, monkeypatch):
+    shared = big()
+    one = vectorizer(shared)
+    objects = {
+        "two vectorizers": ([one, vectorizer(shared)], 1),
+        "a dict before": ([shared, one], 0),
+        "a dict behind": ([one, {"same": shared}], 0),
+        "its own attributes": ([one, vars(one)], 0),
+        "a pipeline": (make_pipeline(one, LogisticRegression()), 1),
+        "two dicts": ([one, vectorizer(big())], 2),
+        "a class of the user's own": ([vectorizer(big(), Stemming)], 0),
+    }
+    for name, (obj, count) in objects.items():
+        assert len(onecopy._dump._pickled(obj)[2]) == count, name
+        expected = ordinary(obj, path, monkeypatch)
+        onecopy.dump(obj, path)
+        assert path.read_bytes() == expected, name
+    onecopy.dump([one, vectorizer(shared)], path)
+    first, second = onecopy.load(path)
+    assert first.vocabulary_ is second.vocabulary_
+
+
+def test_a_loaded_vocabulary_is_dumped_to_the_same_bytes(path, tmp_path):
+    onecopy.dump(vectorizer(big(), TfidfVectorizer), path)
+    again = tmp_path / "again.onecopy"
+    onecopy.dump(onecopy.load(path), again)
+    assert path.read_bytes() == again.read_bytes()
+
+
+def test_what_the_user_told_copyreg_about_vectorizers_holds(path, monkeypatch):
+    monkeypatch.setitem(copyreg.dispatch_table, CountVectorizer, lambda model: (CountVectorizer, ()))
+    assert not hasattr(back(vectorizer(big()), path), "vocabulary_")
+
+
+def test_a_vocabulary_has_no_other_pickle():
+    terms = onecopy._onecopy.Terms.of(big(), 3)
+    with pytest.raises(TypeError):
+        pickle.loads(pickle.dumps(terms))
+    with pytest.raises(TypeError):
+        onecopy._onecopy.Terms(3)
+    for other in ([], {}, {"a": 1}, None, "word"):
+        assert onecopy._onecopy.Terms.of(other, 0) is None

@@ -15,23 +15,25 @@ use pyo3::prelude::*;
 
 use crate::array::HeldBytes;
 use crate::error::{self, Kind};
+use crate::terms::Terms;
 
 /// How often Python is told, and asked whether it wants to go on.
 const INTERVAL: Duration = Duration::from_millis(100);
 
 type Buffer<'py> = Bound<'py, PyArray1<u8>>;
 
-/// Writes the pickle `stream`, with its `buffers` beside it, to `path`.
+/// Writes the pickle `stream`, with its `buffers` and big dicts beside it, to `path`.
 ///
 /// `describe(modules, main)` gives, as JSON, the environment: the modules that the object names, and its names in
 /// `__main__`. `schema` and `user` are JSON too. `level` of zstd, or None.
 #[pyfunction]
-#[pyo3(signature = (stream, buffers, path, *, describe, schema, user, level, sync, progress))]
+#[pyo3(signature = (stream, buffers, terms, path, *, describe, schema, user, level, sync, progress))]
 #[expect(clippy::too_many_arguments, reason = "one call, from one place")]
 pub(crate) fn dump(
     py: Python<'_>,
     stream: &Buffer<'_>,
     buffers: Vec<Buffer<'_>>,
+    terms: Vec<Bound<'_, Terms>>,
     path: PathBuf,
     describe: &Bound<'_, PyAny>,
     schema: Option<&str>,
@@ -42,7 +44,7 @@ pub(crate) fn dump(
 ) -> PyResult<()> {
     let watch = Watch::new(progress);
     let told = |progress| watch.progress(progress);
-    let dump = read(py, stream, &buffers, &watch, &path)?;
+    let dump = read(py, stream, &buffers, &terms, &watch, &path)?;
     let modules: Vec<&str> = dump.modules().into_iter().collect();
     let main: Vec<&str> = dump.names_of("__main__").into_iter().collect();
     let environment: String = describe.call1((modules, main))?.extract()?;
@@ -60,22 +62,31 @@ pub(crate) fn dump(
 
 /// Whether a pickle can be kept without loss; raises `UnsupportedModelError` if not.
 #[pyfunction]
-pub(crate) fn check_pickle(py: Python<'_>, stream: &Buffer<'_>, buffers: Vec<Buffer<'_>>) -> PyResult<()> {
-    read(py, stream, &buffers, &Watch::new(None), Path::new("")).map(drop)
+pub(crate) fn check_pickle(
+    py: Python<'_>,
+    stream: &Buffer<'_>,
+    buffers: Vec<Buffer<'_>>,
+    terms: Vec<Bound<'_, Terms>>,
+) -> PyResult<()> {
+    read(py, stream, &buffers, &terms, &Watch::new(None), Path::new("")).map(drop)
 }
 
 fn read(
     py: Python<'_>,
     stream: &Buffer<'_>,
     buffers: &[Buffer<'_>],
+    terms: &[Bound<'_, Terms>],
     watch: &Watch,
     path: &Path,
 ) -> PyResult<Dump> {
     let held = |array| -> PyResult<Box<dyn ReadAt>> {
         Ok(Box::new(Watched { bytes: HeldBytes::of(array)?, stop: watch.stop.clone() }))
     };
-    let pickled =
-        Pickled { stream: held(stream)?, buffers: buffers.iter().map(held).collect::<PyResult<_>>()? };
+    let pickled = Pickled {
+        stream: held(stream)?,
+        buffers: buffers.iter().map(held).collect::<PyResult<_>>()?,
+        terms: terms.iter().map_while(|terms| terms.get().take()).collect(),
+    };
     let read = py.detach(|| Dump::read(pickled, &|progress| watch.progress(progress)));
     watch.done(py)?;
     read.map_err(|error| translate(py, path, &error))

@@ -13,6 +13,7 @@ mod load;
 mod model;
 mod run;
 mod source;
+mod terms;
 mod tree;
 mod trust;
 mod vocabulary;
@@ -40,6 +41,7 @@ fn _onecopy(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_function(wrap_pyfunction!(functions::restore, module)?)?;
     module.add_class::<model::NativeModel>()?;
     module.add_class::<vocabulary::MappedVocabulary>()?;
+    module.add_class::<terms::Terms>()?;
     module.add_class::<build::Part>()?;
     module.add_class::<source::Source>()
 }

@@ -3,7 +3,7 @@
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use onecopy::{Graph, NodeId, Terms, TermsPlace, TermsRef};
+use onecopy::{Graph, NodeId, Terms, TermsBuilder, TermsPlace, TermsRef};
 use pyo3::exceptions::{PyKeyError, PyTypeError};
 use pyo3::intern;
 use pyo3::prelude::*;
@@ -70,6 +70,16 @@ fn register(py: Python<'_>) -> PyResult<()> {
 impl MappedVocabulary {
     fn terms(&self) -> TermsRef<'_> {
         self.place.terms(self.source.get().model().data().as_ref())
+    }
+
+    /// All terms; `None` if the file is damaged.
+    pub(crate) fn gather(&self) -> Option<(TermsBuilder, bool)> {
+        let terms = self.terms();
+        let mut builder = TermsBuilder::with_capacity(terms.len());
+        for index in 0..terms.len() {
+            builder.push(terms.term(index)?, terms.value(index)?)?;
+        }
+        Some((builder, self.numpy))
     }
 
     fn find(&self, key: &Bound<'_, PyAny>) -> PyResult<Option<i64>> {

@@ -9,7 +9,7 @@ use crate::convert::pickle::values::Values;
 use crate::convert::source::ForeignArray;
 use crate::format::ArrayId;
 use crate::format::dtype::{Dtype, Kind};
-use crate::model::graph::{Blob, Graph, Node, NodeId};
+use crate::model::graph::{Blob, Graph, Node, NodeId, Terms};
 
 const UNSEEN: u32 = u32::MAX;
 
@@ -27,15 +27,14 @@ pub(crate) fn finish(values: &mut Values<'_>, root: NodeId) -> Result<(Graph, Ve
         let Some(slot) = values.node_mut(*id) else { continue };
         let mut node = std::mem::replace(slot, Node::None);
         each_id(&mut node, |id| *id = NodeId(order.number[id.0 as usize]));
-        if let Some(id) = array_of(&mut node)
-            && let Some(number) = array_number.get_mut(id.0 as usize)
-        {
+        each_array(&mut node, |id| {
+            let Some(number) = array_number.get_mut(id.0 as usize) else { return };
             if *number == UNSEEN {
                 *number = arrays.len() as u32;
                 arrays.extend(taken[id.0 as usize].take());
             }
             *id = ArrayId(*number);
-        }
+        });
         nodes.push(node);
     }
     Ok((Graph { nodes, root: NodeId(0) }, arrays))
@@ -126,11 +125,15 @@ fn each_id(node: &mut Node, mut change: impl FnMut(&mut NodeId)) {
     }
 }
 
-fn array_of(node: &mut Node) -> Option<&mut ArrayId> {
+fn each_array(node: &mut Node, mut change: impl FnMut(&mut ArrayId)) {
     match node {
-        Node::Bytes(Blob::Array(id)) | Node::ByteArray(Blob::Array(id)) => Some(id),
-        Node::Array(part) => Some(&mut part.array),
-        _ => None,
+        Node::Bytes(Blob::Array(id)) | Node::ByteArray(Blob::Array(id)) => change(id),
+        Node::Array(part) => change(&mut part.array),
+        Node::Terms(terms) => {
+            let Terms { text, ends, values, slots, .. } = &mut **terms;
+            [text, ends, values, slots].into_iter().for_each(change);
+        }
+        _ => {}
     }
 }
 
@@ -149,6 +152,7 @@ pub(crate) fn unhashable(node: &Node) -> Option<&'static str> {
     match node {
         Node::List(_)
         | Node::Dict(_)
+        | Node::Terms(_)
         | Node::Set(_)
         | Node::ByteArray(_)
         | Node::Array(_)

@@ -15,6 +15,7 @@ use crate::convert::spill::Spill;
 use crate::convert::window::Window;
 use crate::format::{OnProgress, Progress};
 use crate::model::graph::{Blob, Graph, Make, Node, NodeId};
+use crate::model::terms::NewTerms;
 
 /// What a pickle held.
 pub(crate) struct Outcome {
@@ -39,9 +40,13 @@ pub(crate) struct Stream<'a> {
     pub(crate) buffers: Option<&'a [Range<u64>]>,
 }
 
+/// The class that stands for a big dict passed beside the pickle; its argument is the number of the dict.
+const STAND_IN: (&str, &str) = ("onecopy._onecopy", "Terms");
+
 /// Reads the one pickle that `stream` is.
 pub(crate) fn read<'a>(
     stream: Stream<'a>,
+    terms: Vec<NewTerms>,
     budget: Budget,
     spill: Spill<'a>,
     progress: OnProgress<'_>,
@@ -51,6 +56,7 @@ pub(crate) fn read<'a>(
         values: Values::new(stream.source, budget, spill),
         buffers: stream.buffers,
         used_buffers: 0,
+        terms: terms.into_iter().map(Some).collect(),
         run: Run::default(),
         outer: None,
         joblib: false,
@@ -89,6 +95,8 @@ pub(crate) struct Machine<'a> {
     pub(crate) values: Values<'a>,
     buffers: Option<&'a [Range<u64>]>,
     used_buffers: usize,
+    /// Dicts that were passed beside the pickle, until they are used.
+    terms: Vec<Option<NewTerms>>,
     run: Run,
     /// The joblib stream around the pickle of an object array. Those do not nest further.
     outer: Option<Box<Run>>,
@@ -651,6 +659,9 @@ impl Machine<'_> {
         let name = self.values.name_at(callable).map(|(module, name)| (module.to_owned(), name.to_owned()));
         if let Some((module, qualname)) = &name {
             let name = (module.as_str(), qualname.as_str());
+            if name == STAND_IN && self.buffers.is_some() {
+                return self.terms(&args);
+            }
             if let Some(node) = numpy::call(&mut self.values, name, &args)? {
                 return self.push(node);
             }
@@ -659,6 +670,15 @@ impl Machine<'_> {
             }
         }
         self.push(python::object(Make::Call, callable, args_id))
+    }
+
+    fn terms(&mut self, args: &[NodeId]) -> Result<(), Fault> {
+        let number = args.first().and_then(|id| usize::try_from(self.values.int_at(*id)?).ok());
+        let new = number.filter(|_| args.len() == 1).and_then(|number| self.terms.get_mut(number)?.take());
+        let expected = "the number of a dict passed beside the pickle, once";
+        let new = new.ok_or(Problem::Operand { expected, found: "something else" })?;
+        let node = self.values.terms_node(new)?;
+        self.push(node)
     }
 
     fn build(&mut self) -> Result<(), Fault> {

@@ -83,7 +83,7 @@ fn scalar(values: &Values<'_>, args: &[NodeId]) -> Option<Node> {
     let Node::Dtype(dtype) = values.node(dtype) else { return None };
     let bytes = match data(values, bytes)? {
         ForeignData::Owned(bytes) => bytes,
-        ForeignData::Source(_) => return None,
+        ForeignData::Source(_) | ForeignData::Beside(_) => return None,
     };
     (bytes.len() as u64 == u64::from(dtype.itemsize())).then(|| Node::Scalar { dtype: dtype.clone(), bytes })
 }
@@ -269,7 +269,7 @@ fn time_unit(values: &Values<'_>, metadata: NodeId) -> Option<TimeUnit> {
     let &[name, count, denominator, _] = values.tuple_at(unit)? else { return None };
     let name = match data(values, name)? {
         ForeignData::Owned(name) => name,
-        ForeignData::Source(_) => return None,
+        ForeignData::Source(_) | ForeignData::Beside(_) => return None,
     };
     let base = UNITS.iter().position(|unit| unit.as_bytes() == &*name)?;
     let count = u32::try_from(values.int_at(count)?).ok().filter(|count| *count > 0)?;

@@ -7,11 +7,12 @@ use std::ops::Range;
 use crate::convert::error::{Fault, Problem};
 use crate::convert::limits::Budget;
 use crate::convert::pickle::text;
-use crate::convert::source::{ForeignArray, ForeignData, ReadAt};
+use crate::convert::source::{ForeignArray, ForeignData, Numbers, ReadAt};
 use crate::convert::spill::Spill;
 use crate::format::dtype::Dtype;
 use crate::format::{ArrayId, ArrayInfo, Order};
-use crate::model::graph::{ArrayPart, Blob, Node, NodeId};
+use crate::model::graph::{ArrayPart, Blob, Node, NodeId, Terms};
+use crate::model::terms::NewTerms;
 
 /// Nodes and arrays in order of appearance. Every [`NodeId`] that a node holds was given out here.
 pub(crate) struct Values<'a> {
@@ -95,12 +96,9 @@ impl<'a> Values<'a> {
 
     /// Adds an array; the number of bytes of `data` has been checked.
     pub(crate) fn add_array(&mut self, info: ArrayInfo, data: ForeignData) -> Result<ArrayId, Problem> {
-        self.budget.array_bytes(match &data {
-            ForeignData::Source(range) => range.end - range.start,
-            ForeignData::Owned(bytes) => bytes.len() as u64,
-        })?;
-        if let ForeignData::Owned(bytes) = &data {
-            self.budget.hold(bytes.len() as u64)?;
+        self.budget.array_bytes(data.len_bytes())?;
+        if !matches!(data, ForeignData::Source(_)) {
+            self.budget.hold(data.len_bytes())?;
         }
         self.budget.hold(size_of::<ForeignArray>() as u64 + 8 * info.shape.len() as u64)?;
         let id = u32::try_from(self.arrays.len()).unwrap_or(u32::MAX);
@@ -116,16 +114,28 @@ impl<'a> Values<'a> {
         order: Order,
         data: ForeignData,
     ) -> Result<Option<Node>, Fault> {
-        let have = match &data {
-            ForeignData::Source(range) => range.end - range.start,
-            ForeignData::Owned(bytes) => bytes.len() as u64,
-        };
-        if len_bytes(&dtype, &shape) != Some(have) {
+        if len_bytes(&dtype, &shape) != Some(data.len_bytes()) {
             return Ok(None);
         }
         let part = shape.clone().into_boxed_slice();
         let array = self.add_array(ArrayInfo { dtype, shape, order }, data)?;
         Ok(Some(Node::Array(ArrayPart { array, first_row: 0, shape: part })))
+    }
+
+    /// A node for a big dict that was passed beside the pickle.
+    pub(crate) fn terms_node(&mut self, new: NewTerms) -> Result<Node, Problem> {
+        let NewTerms { text, ends, values, slots, seed, numpy } = new;
+        let mut add = |dtype: Dtype, len: usize, data: Box<dyn ReadAt>| {
+            self.add_array(ArrayInfo::new(dtype, [len as u64]), ForeignData::Beside(data))
+        };
+        Ok(Node::Terms(Box::new(Terms {
+            text: add(Dtype::U8, text.len(), Box::new(Numbers(text)))?,
+            ends: add(Dtype::U32, ends.len(), Box::new(Numbers(ends)))?,
+            values: add(Dtype::I64, values.len(), Box::new(Numbers(values)))?,
+            slots: add(Dtype::U64, slots.len(), Box::new(Numbers(slots)))?,
+            seed,
+            numpy,
+        })))
     }
 
     /// A `bytes` value that stays in the source.
@@ -206,6 +216,7 @@ impl<'a> Values<'a> {
             Blob::Array(id) => match &self.arrays.get(id.0 as usize)?.data {
                 ForeignData::Source(range) => Some(Raw::Source(range.clone())),
                 ForeignData::Owned(bytes) => Some(Raw::Here(bytes)),
+                ForeignData::Beside(_) => None,
             },
         }
     }

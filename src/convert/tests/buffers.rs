@@ -9,6 +9,7 @@ use crate::format::dtype::Dtype;
 use crate::format::{ArrayInfo, Order};
 use crate::model::array::ArraySource;
 use crate::model::graph::{Blob, Graph, Node, NodeId};
+use crate::model::terms::TermsBuilder;
 
 const NEXT: u8 = 0x97;
 const READONLY: u8 = 0x98;
@@ -17,7 +18,14 @@ fn read(stream: &[u8], buffers: &[&[u8]]) -> Result<Foreign, ConvertError> {
     let boxed = |bytes: &&[u8]| Box::new(bytes.to_vec()) as Box<dyn ReadAt>;
     let limits = Limits::for_source(1 << 20);
     let buffers = buffers.iter().map(boxed).collect();
-    read_with_buffers(Box::new(stream.to_vec()), buffers, &limits, &mut tempfile::tempfile, &|_| {})
+    read_with_buffers(
+        Box::new(stream.to_vec()),
+        buffers,
+        Vec::new(),
+        &limits,
+        &mut tempfile::tempfile,
+        &|_| {},
+    )
 }
 
 fn text(error: Result<Foreign, ConvertError>) -> String {
@@ -182,4 +190,59 @@ proptest! {
             prop_assert!(graph.is_ok(), "{:?}", graph);
         }
     }
+}
+
+fn read_with_terms(stream: &[u8], count: usize) -> Result<Foreign, ConvertError> {
+    let terms = |first: usize| {
+        let mut builder = TermsBuilder::with_capacity(1024);
+        (first..first + 1024).for_each(|i| builder.push(&format!("term {i}"), i as i64).unwrap());
+        builder.finish(false).unwrap()
+    };
+    let (stream, terms) = (Box::new(stream.to_vec()), (0..count).map(terms).collect());
+    let limits = Limits::for_source(1 << 20);
+    read_with_buffers(stream, Vec::new(), terms, &limits, &mut tempfile::tempfile, &|_| {})
+}
+
+/// `Terms(number)` without the STOP; `number` are opcodes.
+fn stand_in(number: &[u8]) -> Vec<u8> {
+    [b"\x8c\x10onecopy._onecopy\x8c\x05Terms\x93", number, b"\x85R"].concat()
+}
+
+#[test]
+fn a_stand_in_is_the_dict_of_its_number() {
+    let stream = [b"\x80\x05", &stand_in(b"K\x01")[..], b"\x94h\0", &stand_in(b"K\0"), b"\x87."].concat();
+    let foreign = read_with_terms(&stream, 2).unwrap();
+    foreign.graph.check(&foreign).unwrap();
+    let Node::Tuple(items) = node(&foreign, foreign.graph.root) else { panic!() };
+    let [Node::Terms(second), Node::Terms(same), Node::Terms(first)] =
+        [0, 1, 2].map(|i| node(&foreign, items[i]))
+    else {
+        panic!()
+    };
+    assert_eq!((items[0], second), (items[1], same));
+    let mut value = [0; 8];
+    for (terms, expected) in [(first, 0), (second, 1)] {
+        foreign.read_at(terms.values, 0, &mut value).unwrap();
+        assert_eq!(expected, i64::from_le_bytes(value));
+    }
+}
+
+#[test]
+fn a_stand_in_of_no_dict_is_an_error() {
+    for number in [&b"K\x01"[..], b"J\xff\xff\xff\xff", b"N", b"\x8c\x010", b")", b"K\0\x85"] {
+        let stream = [b"\x80\x05", &stand_in(number)[..], b"."].concat();
+        assert!(text(read_with_terms(&stream, 1)).contains("dict passed beside"), "{number:?}");
+    }
+    let twice = [b"\x80\x05", &stand_in(b"K\0")[..], &stand_in(b"K\0"), b"\x86."].concat();
+    assert!(text(read_with_terms(&twice, 1)).contains("dict passed beside"));
+    let key = [b"\x80\x05}", &stand_in(b"K\0")[..], b"Ns."].concat();
+    assert!(text(read_with_terms(&key, 1)).contains("dict"));
+}
+
+#[test]
+fn a_stand_in_in_a_file_is_a_name_as_any_other() {
+    let stream = [b"\x80\x05", &stand_in(b"K\0")[..], b"."].concat();
+    let limits = Limits::for_source(1 << 20);
+    let foreign = read_foreign(Box::new(stream), &limits, &mut tempfile::tempfile, &|_| {}).unwrap();
+    assert!(matches!(node(&foreign, foreign.graph.root), Node::Object(_)));
 }

@@ -78,7 +78,7 @@ pub(crate) fn pack(
     let (mut layout, mut names) = Layout::new(walk, arrays, stored);
     scan::scan(&mut layout, arrays)?;
     let ids = store::store(&layout, &mut names, arrays, sink)?;
-    let terms = terms::store(walk, &mut names, sink)?;
+    let terms = terms::store(walk, &mut names, arrays, sink)?;
     plan.renumber(|node| walk.number.get(node as usize).copied().unwrap_or_default());
     Ok(rewrite::rewrite(graph, walk, &layout, &ids, terms))
 }

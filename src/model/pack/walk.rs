@@ -8,7 +8,7 @@ use crate::format::ArrayId;
 use crate::format::dtype::Dtype;
 use crate::model::array::ArraySource;
 use crate::model::graph::{ArrayPart, Blob, Graph, Node, NodeId};
-use crate::model::pack::terms;
+use crate::model::pack::terms::{self, Found};
 use crate::model::terms::NewTerms;
 
 /// Components of a name; of longer paths the last ones.
@@ -25,7 +25,7 @@ pub(crate) struct Walk {
     /// Arrays in the order in which the walk met them.
     pub(super) arrays: Vec<Seen>,
     /// Big dicts of `str` to int that become arrays, with the names of those.
-    pub(super) terms: Vec<(NodeId, String, NewTerms)>,
+    pub(super) terms: Vec<(NodeId, String, Found)>,
     /// `values` arrays, and the `nodes` array beside each.
     pub(super) siblings: HashMap<ArrayId, ArrayId>,
 }
@@ -137,7 +137,7 @@ struct Walker<'a> {
     waiting: Vec<(NodeId, usize)>,
     seen: Vec<Seen>,
     by_array: HashMap<ArrayId, usize>,
-    terms: Vec<(NodeId, String, NewTerms)>,
+    terms: Vec<(NodeId, String, Found)>,
     /// Dicts of keyword arguments, which stay dicts.
     kwargs: HashSet<NodeId>,
     siblings: HashMap<ArrayId, ArrayId>,
@@ -181,14 +181,13 @@ impl<'a> Walker<'a> {
             }
             Node::ObjectArray { items, .. } => self.items(items, path),
             Node::Terms(terms) => {
-                for id in [terms.text, terms.ends, terms.values, terms.slots] {
-                    self.array(id, path, false);
-                }
+                let (name, _) = self.name(path);
+                self.terms.push((id, name, Found::There((**terms).clone())));
             }
             Node::Dict(pairs) => {
-                if let Some(terms) = terms::of(self.graph, pairs).filter(|_| !self.kwargs.contains(&id)) {
+                if let Some(terms) = self.new_terms(id, pairs) {
                     let (name, _) = self.name(path);
-                    return self.terms.push((id, name, terms));
+                    return self.terms.push((id, name, Found::New(terms)));
                 }
                 self.pairs(pairs, path);
                 self.tree_state(pairs);
@@ -207,6 +206,11 @@ impl<'a> Walker<'a> {
             _ => {}
         }
         self.waiting[first..].reverse();
+    }
+
+    fn new_terms(&self, id: NodeId, pairs: &[(NodeId, NodeId)]) -> Option<NewTerms> {
+        let alike = terms::alike(self.graph, pairs) && !self.kwargs.contains(&id);
+        if alike { terms::of(self.graph, pairs) } else { None }
     }
 
     fn items(&mut self, items: &[NodeId], path: usize) {
