@@ -433,8 +433,14 @@ def test_a_vocabulary_read_at_once_gives_the_file_that_its_terms_would(vocabular
             continue
         onecopy.dump(model, path)
         assert path.read_bytes() == expected
-        assert list(onecopy.load(path, trusted=["collections.Counter"]).vocabulary_.items()) == list(vocabulary.items())
         assert model.vocabulary_ is vocabulary
+
+
+def test_a_vocabulary_read_at_once_comes_back_in_its_order(path):
+    for count, vocabulary in enumerate([big(), {word: np.int64(column) for word, column in reversed(big().items())}]):
+        loaded = back(vectorizer(vocabulary), path).vocabulary_
+        assert list(loaded.items()) == list(vocabulary.items())
+        assert {type(column) for column in loaded.values()} == {(int, np.int64)[count]}
 
 
 def big():
@@ -476,7 +482,8 @@ def test_a_loaded_vocabulary_is_dumped_to_the_same_bytes(path, tmp_path):
 
 def test_what_the_user_told_copyreg_about_vectorizers_holds(path, monkeypatch):
     monkeypatch.setitem(copyreg.dispatch_table, CountVectorizer, lambda model: (CountVectorizer, ()))
-    assert not hasattr(back(vectorizer(big()), path), "vocabulary_")
+    model = back(vectorizer(big()), path, trusted=["sklearn.feature_extraction.text.CountVectorizer"])
+    assert not hasattr(model, "vocabulary_")
 
 
 def test_a_vocabulary_has_no_other_pickle():
