@@ -29,6 +29,7 @@ __all__ = [
     "restore",
     "NativeModel",
     "MappedVocabulary",
+    "Terms",
     "Part",
     "Source",
 ]
