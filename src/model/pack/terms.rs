@@ -57,7 +57,9 @@ pub(super) fn store(
     for (id, name, found) in &walk.terms {
         let mut add = |word: &str, dtype: Dtype, bytes: Bytes<'_>| {
             let name = names.unique(&format!("{name}.{word}"));
-            bytes.store(&name, dtype, arrays, sink).map_err(|source| PackError::Write { array: name, source })
+            bytes
+                .store(&name, &dtype, arrays, sink)
+                .map_err(|source| PackError::Write { array: name, source })
         };
         let (seed, numpy) = match found {
             Found::New(new) => (new.seed, new.numpy),
@@ -95,7 +97,7 @@ impl Bytes<'_> {
     fn store(
         self,
         name: &str,
-        dtype: Dtype,
+        dtype: &Dtype,
         arrays: &dyn ArraySource,
         sink: &mut dyn ArraySink,
     ) -> io::Result<ArrayId> {

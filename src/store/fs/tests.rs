@@ -170,7 +170,7 @@ fn a_file_that_appears_meanwhile_is_replaced() {
     let dir = tempdir().unwrap();
     let path = dir.path().join("m.onecopy");
     let write = |file: &mut File| {
-        File::create(&path)?.write_all(b"of another process")?;
+        publish_by(RealSteps, &path, |other| other.write_all(b"of another process")).unwrap();
         file.write_all(b"new content")
     };
     publish_by(RealSteps, &path, write).unwrap();
