@@ -21,6 +21,7 @@ pub(crate) fn read_all(data: &[u8]) {
                 bytes.len()
             }
             ForeignData::Owned(bytes) => bytes.len(),
+            ForeignData::Beside(_) => unreachable!("nothing was passed beside the file"),
         };
         assert_eq!(Some(len as u64), array.info.len_bytes(), "{:?}", array.info);
     }

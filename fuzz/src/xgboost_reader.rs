@@ -12,7 +12,7 @@ pub(crate) fn read_all(data: &[u8]) {
     stream.extend((data.len() as u64).to_le_bytes());
     stream.extend_from_slice(data);
     stream.extend_from_slice(b"tR.");
-    let pickled = Pickled { stream: Box::new(stream), buffers: vec![] };
+    let pickled = Pickled { stream: Box::new(stream), buffers: vec![], terms: vec![] };
     let dump = Dump::read(pickled, &|_| {}).expect("any bytes can be pickled");
     let directory = tempfile::tempdir().expect("a temporary directory can be made");
     let path = directory.path().join("model.onecopy");

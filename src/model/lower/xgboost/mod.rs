@@ -70,20 +70,21 @@ pub(super) fn lower_xgboost(graph: &Graph, id: NodeId, arrays: &dyn ArraySource)
     }
     let words = MIN_CATEGORY_WORDS.max(bytes.len() as u64);
     drop(bytes);
-    let ensemble = sums.ensemble(n_features, model, learner.gradient_booster.weight_drop, &wrapper, words)?;
+    let ensemble =
+        sums.ensemble(n_features, model, learner.gradient_booster.weight_drop.as_deref(), &wrapper, words)?;
     let names = Some(&learner.feature_names).filter(|names| names.len() == n_features as usize);
     let names = names.and_then(|names| text_array("feature_names", vec![u64::from(n_features)], names).ok());
-    stage(name, sums, classes, names, ensemble, wrapper)
+    stage(name, &sums, classes, names, ensemble, &wrapper)
 }
 
 /// Makes arrays and an operation of everything that was read.
 fn stage(
     estimator: String,
-    sums: Sums,
+    sums: &Sums,
     classes: Option<Staged>,
     names: Option<Staged>,
     ensemble: Ensemble,
-    wrapper: Wrapper,
+    wrapper: &Wrapper,
 ) -> Result<Lowered, Refusal> {
     let (n_features, n_trees) = (ensemble.n_features, ensemble.trees.len() as u32);
     let LaidOut { mut arrays, layout } = ensemble.lay_out()?;
@@ -91,6 +92,8 @@ fn stage(
     let start = bytemuck::cast_slice(&sums.start).to_vec();
     arrays.push(Staged::memory("start", Dtype::F32, vec![sums.start.len() as u64], start));
     let (has_classes, has_names) = (classes.is_some(), names.is_some());
+    let Sums { columns, parallel, link, .. } = *sums;
+    let Wrapper { in_place, missing } = *wrapper;
     arrays.extend(classes);
     arrays.extend(names);
     let op = Box::new(move |ids: &[ArrayId]| {
@@ -99,7 +102,6 @@ fn stage(
             true => BoostedKind::XgBoost { classes: rest[1] },
             false => BoostedKind::Regressor,
         };
-        let Sums { columns, parallel, link, .. } = sums;
         let head = Boosted {
             columns,
             parallel,
@@ -116,11 +118,11 @@ fn stage(
             input: Float::F32,
             n_trees,
             nan_allowed: true,
-            infinity_allowed: wrapper.in_place,
+            infinity_allowed: in_place,
             // An entry that a sparse matrix does not have is missing, not 0.
             dense_only: true,
             integers_as_f32: false,
-            missing_value: wrapper.missing,
+            missing_value: missing,
             feature_names: has_names.then(|| rest[rest.len() - 1]),
             head: Head::Boosted(head),
             layout: layout(layout_ids),
@@ -155,7 +157,7 @@ impl Sums {
         &self,
         n_features: u32,
         model: Model,
-        weights: Option<Vec<f32>>,
+        weights: Option<&[f32]>,
         wrapper: &Wrapper,
         mut words: u64,
     ) -> Result<Ensemble, Refusal> {
@@ -164,7 +166,7 @@ impl Sums {
         let saved = model.trees.into_iter().zip(&model.tree_info).take(self.n_trees);
         for (index, (tree, column)) in saved.enumerate() {
             let base = self.start[*column as usize];
-            let weight = weights.as_ref().map(|weights| weights[index]);
+            let weight = weights.map(|weights| weights[index]);
             let plain = tree.plain(|leaf| weighted(leaf, weight, base, wrapper.in_place), &mut words);
             trees.push(plain.map_err(|refusal| in_tree(index, refusal))?);
             by_category |= tree.split_type.iter().any(|kind| *kind != 0);

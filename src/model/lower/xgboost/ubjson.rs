@@ -3,6 +3,7 @@
 //! Recursion follows the types that are read, never the input: what no type asks for is passed over with a stack of
 //! bounded depth. A length is believed only if as many bytes are there.
 #![forbid(unsafe_code)]
+#![allow(clippy::big_endian_bytes, reason = "numbers of UBJSON are big-endian")]
 
 use serde::de::value::BorrowedStrDeserializer;
 use serde::de::{DeserializeSeed, Deserializer, Error, MapAccess, SeqAccess, Visitor};
