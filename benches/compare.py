@@ -144,29 +144,42 @@ def _with_jobs(model: Any, jobs: int) -> Predict:
     return getattr(model, "predict_proba", model.predict)
 
 
+def onnx_bytes(model: Any, folder: Path) -> bytes:
+    """The model as ONNX, kept in `folder`: a large forest takes minutes to convert."""
+    params = model.get_params()
+    size = "-".join(str(params.get(name)) for name in ("n_estimators", "max_iter", "max_depth"))
+    kept = folder / f"{type(model).__name__}-{size}-{model.n_features_in_}.onnx"
+    if not kept.exists():
+        kept.write_bytes(to_onnx(model).SerializeToString())
+    return kept.read_bytes()
+
+
+def to_onnx(model: Any) -> Any:
+    columns = [None, model.n_features_in_]
+    library = type(model).__module__.partition(".")[0]
+    if library == "sklearn":
+        import skl2onnx
+        from skl2onnx.common.data_types import FloatTensorType
+
+        options = {id(model): {"zipmap": False}} if hasattr(model, "predict_proba") else None
+        return skl2onnx.to_onnx(model, initial_types=[("x", FloatTensorType(columns))], options=options)
+    import onnxmltools
+    from onnxmltools.convert.common.data_types import FloatTensorType as Floats
+
+    if library == "xgboost":
+        return onnxmltools.convert_xgboost(model, initial_types=[("x", Floats(columns))])
+    return onnxmltools.convert_lightgbm(model, initial_types=[("x", Floats(columns))], zipmap=False)
+
+
 def onnxruntime(model: Any, folder: Path) -> Contender:
     import onnxruntime as ort
-    from onnxmltools.convert.common.data_types import FloatTensorType
 
-    types = [("x", FloatTensorType([None, model.n_features_in_]))]
-    name = type(model).__module__.partition(".")[0]
-    if name == "sklearn":
-        from skl2onnx import to_onnx
-        from skl2onnx.common.data_types import FloatTensorType as Float
-
-        options = {"zipmap": False} if hasattr(model, "predict_proba") else {}
-        proto = to_onnx(
-            model, initial_types=[("x", Float([None, model.n_features_in_]))], options={id(model): options}
-        )
-    else:
-        convert = importlib.import_module("onnxmltools")
-        made = convert.convert_xgboost if name == "xgboost" else convert.convert_lightgbm
-        proto = made(model, initial_types=types, **({"zipmap": False} if name == "lightgbm" else {}))
+    made = onnx_bytes(model, folder)
 
     def contender(threads: int) -> Predict:
         options = ort.SessionOptions()
         options.intra_op_num_threads = threads
-        session = ort.InferenceSession(proto.SerializeToString(), options, providers=["CPUExecutionProvider"])
+        session = ort.InferenceSession(made, options, providers=["CPUExecutionProvider"])
         output = session.get_outputs()[-1].name
         return lambda x: session.run([output], {"x": x})[0]
 
@@ -206,10 +219,11 @@ def lleaves(model: Any, folder: Path) -> Contender:
     """LightGBM models compiled to machine code."""
     import lleaves as ll
 
-    text = folder / "compare.lightgbm.txt"
-    model.booster_.save_model(text)
+    text = folder / f"lleaves-{model.n_estimators}-{model.n_features_in_}.txt"
+    if not text.exists():
+        model.booster_.save_model(text)
     compiled = ll.Model(model_file=str(text))
-    compiled.compile()
+    compiled.compile(cache=text.with_suffix(".o"))
     return lambda threads: lambda x: compiled.predict(x, n_jobs=threads)
 
 
