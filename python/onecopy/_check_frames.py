@@ -50,6 +50,13 @@ def many_levels(index: Any) -> None:
         )
 
 
+def masked_type(dtype: Any) -> None:
+    """Forget what pandas had computed of the type when it was saved: it is computed anew, not believed."""
+    kept = vars(dtype)
+    need(set(kept) <= {"_cache"}, dtype, "nothing but what pandas computes")
+    kept.clear()
+
+
 def masked_values(values: Any) -> None:
     data, mask = vars(values).get("_data"), vars(values).get("_mask")
     need(

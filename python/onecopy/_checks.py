@@ -67,6 +67,7 @@ CHECKS: dict[tuple[str, str], Check] = {
     ("pandas.core.internals.managers", "SingleBlockManager"): _check_frames.single_block,
     ("pandas", "Categorical"): _check_frames.categorical,
     ("pandas", "MultiIndex"): _check_frames.many_levels,
+    ("pandas", "Int64Dtype"): _check_frames.masked_type,
     ("pandas.arrays", "IntegerArray"): _check_frames.masked_values,
     ("pandas.arrays", "StringArray"): _check_frames.text_values,
     ("pandas.arrays", "DatetimeArray"): _check_frames.times,

@@ -228,6 +228,18 @@ def test_data_frames_come_back(again):
     pd.testing.assert_index_equal(loaded["index"], frame.index)
 
 
+def test_what_pandas_had_computed_of_a_type_is_computed_anew(again):
+    pd = pytest.importorskip("pandas")
+    column = pd.Series([1, None, 3], dtype="Int64")
+    assert column.dtype.numpy_dtype == np.int64 and vars(column.dtype)
+    pd.testing.assert_series_equal(again(column), column)
+    vars(column.dtype)["_cache"]["numpy_dtype"] = np.dtype("M8[s]")
+    assert again(column).dtype.numpy_dtype == np.int64
+    vars(column.dtype)["name"] = "other"
+    with pytest.raises(onecopy.FormatError, match="nothing but what pandas computes"):
+        again(column)
+
+
 # Modes
 
 
