@@ -148,18 +148,8 @@ fn layout(file: &mut File, n_trees: u32, depth: u32, encoding: Encoding) -> Tree
 
 fn trees_of(estimator: &str, n_trees: u32, input: Float, head: Head, layout: TreeLayout) -> Op {
     Op::Trees(Trees {
-        estimator: estimator.to_owned(),
-        n_features: FEATURES,
-        input,
-        n_trees,
         nan_allowed: true,
-        infinity_allowed: false,
-        dense_only: false,
-        integers_as_f32: false,
-        missing_value: None,
-        feature_names: None,
-        head,
-        layout,
+        ..Trees::new(estimator.to_owned(), input, FEATURES, n_trees, head, layout)
     })
 }
 

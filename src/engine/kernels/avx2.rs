@@ -113,7 +113,7 @@ impl Avx2 {
     }
 
     #[inline]
-    pub(in crate::engine) fn trees_of_tile(
+    pub(in crate::engine) fn trees_of_tile<const H: usize>(
         self,
         nodes: GroupNodes<'_>,
         first: usize,
@@ -121,7 +121,7 @@ impl Avx2 {
         leaves: &mut [[Bytes; 2]],
     ) {
         // SAFETY: an `Avx2` exists, so the processor has what is enabled.
-        unsafe { trees_of_tile(self, nodes, first, tile, leaves) }
+        unsafe { trees_of_tile::<H>(self, nodes, first, tile, leaves) }
     }
 
     #[inline]
@@ -142,8 +142,14 @@ fn keys<F: Real>(blocks: &[[F; BLOCK]], values: &[F], right: &mut [i8], left: &m
 }
 
 #[target_feature(enable = "avx2,bmi1,bmi2")]
-fn trees_of_tile(m: Avx2, nodes: GroupNodes<'_>, first: usize, tile: &Tile, leaves: &mut [[Bytes; 2]]) {
-    lanes::trees_of_tile(m, nodes, first, tile, leaves);
+fn trees_of_tile<const H: usize>(
+    m: Avx2,
+    nodes: GroupNodes<'_>,
+    first: usize,
+    tile: &Tile,
+    leaves: &mut [[Bytes; 2]],
+) {
+    lanes::trees_of_tile::<Avx2, H>(m, nodes, first, tile, leaves);
 }
 
 #[target_feature(enable = "avx2,bmi1,bmi2")]

@@ -21,7 +21,7 @@
 //!
 //! Both ask all nodes of a tree, also those that the row does not come to. That is more work than a walk, but none of it waits for memory or for
 //! other nodes, and a vector instruction does it for 32 rows or trees. Of few rows, 32 trees are asked at once, and keys are found by byte shuffles;
-//! of many, one tree is asked for 64 rows, whose keys lie side by side. The bits are the same.
+//! of more, one tree is asked for 32 or 64 rows, whose keys lie side by side. The bits are the same.
 //!
 //! Whatever the bytes of a model are, nothing outside it is reached: columns are bytes, and a [`Tile`] or a [`Row`] has
 //! one for each byte; leaves are masked to the window they lie in.
@@ -135,13 +135,17 @@ struct OfTile<'a, const W: usize> {
     tile: &'a Tile,
 }
 
-impl<M: Machine, const W: usize> Nodes<M, 2> for OfTile<'_, W> {
+impl<M: Machine, const W: usize, const H: usize> Nodes<M, H> for OfTile<'_, W> {
     #[inline(always)]
-    fn right(self, m: M, at: usize) -> [M::Lanes; 2] {
+    fn right(self, m: M, at: usize) -> [M::Lanes; H] {
         let node = &self.nodes[at];
-        let [one, other] = &self.tile[usize::from(node[0][self.tree] as u8)];
+        let keys = &self.tile[usize::from(node[0][self.tree] as u8)];
         let limit = m.splat(node[1][self.tree]);
-        [m.less(m.load(one), limit), m.less(m.load(other), limit)]
+        let mut right = [limit; H];
+        for half in 0..H {
+            right[half] = m.less(m.load(&keys[half]), limit);
+        }
+        right
     }
 
     #[inline(always)]
@@ -167,29 +171,6 @@ impl<M: Machine, const W: usize> Nodes<M, 1> for OfRow<'_, W> {
     fn first(self, m: M, at: usize) -> M::Lanes {
         m.load(&self.nodes[at][W - 1])
     }
-}
-
-/// Leaves of one tree for 64 rows, in the form of a heap.
-#[inline(always)]
-fn heap_of_tile<M: Machine>(
-    m: M,
-    depth: Depth,
-    nodes: &[Node<2>],
-    tree: usize,
-    tile: &Tile,
-    leaves: &mut [Bytes; 2],
-) {
-    let [one, other] = heap::<M, 2>(m, depth, OfTile { nodes, tree: tree % TREES, tile });
-    m.store(one, &mut leaves[0]);
-    m.store(other, &mut leaves[1]);
-}
-
-/// Leaves of one tree for 64 rows, in any form.
-#[inline(always)]
-fn ranges_of_tile<M: Machine>(m: M, nodes: &[Node<3>], tree: usize, tile: &Tile, leaves: &mut [Bytes; 2]) {
-    let [one, other] = ranges::<M, 2>(m, nodes.len(), OfTile { nodes, tree: tree % TREES, tile });
-    m.store(one, &mut leaves[0]);
-    m.store(other, &mut leaves[1]);
 }
 
 /// Where one row goes right, at all nodes of 32 trees. `T`: columns are below `16 * T`.
@@ -285,9 +266,9 @@ impl Real for f64 {
     }
 }
 
-/// Leaves of consecutive trees of a group for 64 rows.
+/// Leaves of consecutive trees of a group for the first `32 * H` rows of a tile.
 #[inline(always)]
-pub(in crate::engine) fn trees_of_tile<M: Machine>(
+pub(in crate::engine) fn trees_of_tile<M: Machine, const H: usize>(
     m: M,
     nodes: GroupNodes<'_>,
     first: usize,
@@ -295,9 +276,13 @@ pub(in crate::engine) fn trees_of_tile<M: Machine>(
     leaves: &mut [[Bytes; 2]],
 ) {
     for (tree, leaves) in (first..).zip(leaves) {
-        match nodes {
-            GroupNodes::Heap(depth, nodes) => heap_of_tile(m, depth, nodes, tree, tile, leaves),
-            GroupNodes::Ranges(nodes) => ranges_of_tile(m, nodes, tree, tile, leaves),
+        let tree = tree % TREES;
+        let found = match nodes {
+            GroupNodes::Heap(depth, nodes) => heap::<M, H>(m, depth, OfTile { nodes, tree, tile }),
+            GroupNodes::Ranges(nodes) => ranges::<M, H>(m, nodes.len(), OfTile { nodes, tree, tile }),
+        };
+        for (found, leaves) in found.into_iter().zip(leaves) {
+            m.store(found, leaves);
         }
     }
 }

@@ -7,7 +7,7 @@ pub(super) mod avx2;
 pub(super) mod compact;
 pub(super) mod lanes;
 
-use self::lanes::{Bytes, GroupNodes, Portable, Real, Row, Tile};
+use self::lanes::{Bytes, GroupNodes, Portable, ROWS, Real, Row, Tile};
 use crate::model::plan::lanes::BLOCK;
 
 /// A way to run kernels on this processor.
@@ -51,18 +51,22 @@ impl Kernels {
         }
     }
 
-    /// See [`lanes::trees_of_tile`].
+    /// See [`lanes::trees_of_tile`]; `rows` is how many of the tile are asked for.
     pub(super) fn trees_of_tile(
         self,
         nodes: GroupNodes<'_>,
         first: usize,
         tile: &Tile,
+        rows: usize,
         leaves: &mut [[Bytes; 2]],
     ) {
-        match self {
-            Kernels::Portable => lanes::trees_of_tile(Portable, nodes, first, tile, leaves),
+        match (self, rows <= ROWS / 2) {
+            (Kernels::Portable, true) => lanes::trees_of_tile::<_, 1>(Portable, nodes, first, tile, leaves),
+            (Kernels::Portable, false) => lanes::trees_of_tile::<_, 2>(Portable, nodes, first, tile, leaves),
             #[cfg(target_arch = "x86_64")]
-            Kernels::Avx2(avx2) => avx2.trees_of_tile(nodes, first, tile, leaves),
+            (Kernels::Avx2(avx2), true) => avx2.trees_of_tile::<1>(nodes, first, tile, leaves),
+            #[cfg(target_arch = "x86_64")]
+            (Kernels::Avx2(avx2), false) => avx2.trees_of_tile::<2>(nodes, first, tile, leaves),
         }
     }
 

@@ -331,7 +331,7 @@ impl<'a, F: Real + Element + Default + Send + Sync, C> Lanes<'a, F, C> {
                     for first in trees.clone().step_by(TOGETHER) {
                         let some = first..trees.end.min(first + TOGETHER);
                         let leaf = &mut leaf[..some.len()];
-                        self.kernels.trees_of_tile(nodes, first % TREES, tile, leaf);
+                        self.kernels.trees_of_tile(nodes, first % TREES, tile, out.len() / per_row, leaf);
                         visit.tile(out, some, self.groups, leaf);
                     }
                 }

@@ -171,18 +171,9 @@ fn plan(ensemble: Ensemble, sum: Float) -> (Plan, Memory) {
         apply: LeafNumbers::Trees,
     });
     let trees = Trees {
-        estimator: "Booster".to_owned(),
-        n_features,
-        input,
-        n_trees: n_trees as u32,
         nan_allowed: true,
         infinity_allowed: true,
-        dense_only: false,
-        integers_as_f32: false,
-        missing_value: None,
-        feature_names: None,
-        head,
-        layout,
+        ..Trees::new("Booster".to_owned(), input, n_features, n_trees as u32, head, layout)
     };
     (Plan::Native { ops: vec![Op::Trees(trees)], members: vec![] }, Memory::new(arrays))
 }

@@ -97,6 +97,11 @@ impl Refusal {
         }
     }
 
+    /// The same, said of one of the trees.
+    pub(crate) fn in_tree(self, index: usize) -> Self {
+        self.within(&format!("tree {index}"))
+    }
+
     /// The estimator at hand is not covered.
     pub(crate) fn uncovered(why: impl Into<String>) -> Self {
         Refusal::Uncovered { what: None, why: why.into() }

@@ -36,25 +36,22 @@ fn stump() -> (Trees, Memory) {
         origin: ArrayId(3),
     };
     let trees = Trees {
-        estimator: "DecisionTreeRegressor".to_owned(),
-        n_features: 2,
-        input: Float::F32,
-        n_trees: 1,
         nan_allowed: true,
-        infinity_allowed: false,
-        dense_only: false,
-        integers_as_f32: false,
-        missing_value: None,
-        feature_names: None,
-        head: Head::Forest(Forest {
-            n_outputs: 1,
-            max_classes: 1,
-            classes: vec![],
-            average: false,
-            divisor: None,
-            kind: ForestKind::Means,
-        }),
-        layout,
+        ..Trees::new(
+            "DecisionTreeRegressor".to_owned(),
+            Float::F32,
+            2,
+            1,
+            Head::Forest(Forest {
+                n_outputs: 1,
+                max_classes: 1,
+                classes: vec![],
+                average: false,
+                divisor: None,
+                kind: ForestKind::Means,
+            }),
+            layout,
+        )
     };
     (trees, arrays)
 }

@@ -44,6 +44,31 @@ pub struct Trees {
 }
 
 impl Trees {
+    /// Trees that take finite numbers alone, in dense or sparse rows.
+    pub fn new(
+        estimator: String,
+        input: Float,
+        n_features: u32,
+        n_trees: u32,
+        head: Head,
+        layout: TreeLayout,
+    ) -> Self {
+        Trees {
+            estimator,
+            n_features,
+            input,
+            n_trees,
+            nan_allowed: false,
+            infinity_allowed: false,
+            dense_only: false,
+            integers_as_f32: false,
+            missing_value: None,
+            feature_names: None,
+            head,
+            layout,
+        }
+    }
+
     /// Values in a leaf.
     pub fn width(&self) -> u64 {
         match &self.head {

@@ -121,27 +121,25 @@ impl Recipe {
         let info = ArrayInfo { dtype, shape: vec![u64::from(self.columns)], order: Order::C };
         let start = arrays.add("start", &info, Role::Predict, &mut bytes.as_slice()).unwrap();
         let trees = Trees {
-            estimator: "Boosted".to_owned(),
-            n_features: self.n_features,
-            input: self.input,
-            n_trees: self.n_trees as u32,
             nan_allowed: true,
             infinity_allowed: true,
-            dense_only: false,
-            integers_as_f32: false,
-            missing_value: None,
-            feature_names: None,
-            head: Head::Boosted(Boosted {
-                columns: self.columns,
-                parallel: self.parallel,
-                sum: self.leaves,
-                start,
-                link: BoostedLink::Identity,
-                kind: BoostedKind::Regressor,
-                mean_of: None,
-                apply: LeafNumbers::Trees,
-            }),
-            layout,
+            ..Trees::new(
+                "Boosted".to_owned(),
+                self.input,
+                self.n_features,
+                self.n_trees as u32,
+                Head::Boosted(Boosted {
+                    columns: self.columns,
+                    parallel: self.parallel,
+                    sum: self.leaves,
+                    start,
+                    link: BoostedLink::Identity,
+                    kind: BoostedKind::Regressor,
+                    mean_of: None,
+                    apply: LeafNumbers::Trees,
+                }),
+                layout,
+            )
         };
         let plan = Plan::Native { ops: vec![Op::Trees(trees)], members: Vec::new() };
         validate(&plan, &arrays).unwrap();

@@ -94,7 +94,7 @@ fn ensemble(model: &ModelText<'_>, best_iteration: i64) -> Result<(Ensemble, u32
             zero.add(read.rules)?;
             Ok(read.tree)
         });
-        read.map_err(|refusal| refusal.within(&format!("tree {index}")))
+        read.map_err(|refusal| refusal.in_tree(index))
     };
     let used = model.trees.iter().take(n_iterations * columns);
     let trees: Vec<PlainTree> = used.enumerate().map(read).collect::<Result<_, _>>()?;
@@ -197,18 +197,17 @@ fn stage(
         let boosted =
             Boosted { columns, parallel: 1, sum: Float::F64, start: own[0], mean_of, link, kind, apply };
         Op::Trees(Trees {
-            estimator,
-            n_features,
-            input: Float::F64,
-            n_trees,
             nan_allowed: true,
             infinity_allowed: true,
-            dense_only: false,
             integers_as_f32: true,
-            missing_value: None,
-            feature_names: None,
-            head: Head::Boosted(boosted),
-            layout: (laid_out.layout)(rest),
+            ..Trees::new(
+                estimator,
+                Float::F64,
+                n_features,
+                n_trees,
+                Head::Boosted(boosted),
+                (laid_out.layout)(rest),
+            )
         })
     };
     Ok(Lowered { arrays, op: Box::new(op) })

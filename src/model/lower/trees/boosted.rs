@@ -80,18 +80,10 @@ impl BoostedTrees {
             let n_trees = n_trees as u32;
             let layout = (laid_out.layout)(layout);
             Op::Trees(Trees {
-                estimator,
-                n_features,
-                input,
-                n_trees,
                 nan_allowed,
                 infinity_allowed,
                 dense_only,
-                integers_as_f32: false,
-                missing_value: None,
-                feature_names: None,
-                head,
-                layout,
+                ..Trees::new(estimator, input, n_features, n_trees, head, layout)
             })
         };
         Ok(Lowered { arrays, op: Box::new(op) })

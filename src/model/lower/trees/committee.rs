@@ -8,10 +8,11 @@ use crate::model::graph::{Graph, NodeId};
 use crate::model::lower::linear::unfitted;
 use crate::model::lower::stage::classes;
 use crate::model::lower::trees::ensemble::Ensemble;
+use crate::model::lower::trees::layout::LaidOut;
 use crate::model::lower::trees::leaves::numpy_sum;
 use crate::model::lower::trees::plain::{Columns, PlainTrees, feature_maps};
 use crate::model::lower::trees::tags::{self, Version};
-use crate::model::lower::trees::vectors::{VectorTrees, Vectors};
+use crate::model::lower::trees::vectors::VectorTrees;
 use crate::model::lower::{Lowered, Refusal, Staged, type_name};
 use crate::model::plan::{
     Boosted, BoostedKind, BoostedLink, Float, Forest, ForestKind, Head, LeafNumbers, Op, Trees,
@@ -106,20 +107,7 @@ pub(in crate::model::lower) fn lower_adaboost_regressor(
             apply: LeafNumbers::Absent,
         });
         let layout = (laid_out.layout)(layout);
-        Op::Trees(Trees {
-            estimator,
-            n_features,
-            input: Float::F32,
-            n_trees,
-            nan_allowed: false,
-            infinity_allowed: false,
-            dense_only: false,
-            integers_as_f32: false,
-            missing_value: None,
-            feature_names: None,
-            head,
-            layout,
-        })
+        Op::Trees(Trees::new(estimator, Float::F32, n_features, n_trees, head, layout))
     };
     Ok(Lowered { arrays, op: Box::new(op) })
 }
@@ -207,11 +195,10 @@ impl Committee {
         id: NodeId,
         n_trees: usize,
         n_features: u32,
-        trees: Vectors,
+        trees: LaidOut,
     ) -> Result<Lowered, Refusal> {
         let estimator = graph.class_of(id).map_or("", |(_, name)| name).to_owned();
-        let (wide, has_missing) = trees.shape();
-        let mut arrays = trees.arrays;
+        let LaidOut { mut arrays, layout } = trees;
         let n_laid_out = arrays.len();
         let n_classes = self.classes.len();
         arrays.extend(self.classes);
@@ -222,7 +209,7 @@ impl Committee {
         let (kind, nan_allowed) = (self.kind, self.nan_allowed);
         let (n_outputs, max_classes) = (self.n_outputs as u32, self.max_classes as u32);
         let op = move |ids: &[ArrayId]| {
-            let (layout, rest) = ids.split_at(n_laid_out);
+            let (laid_out, rest) = ids.split_at(n_laid_out);
             let (classes, rest) = rest.split_at(n_classes);
             let head = Head::Forest(Forest {
                 n_outputs,
@@ -233,18 +220,8 @@ impl Committee {
                 kind,
             });
             Op::Trees(Trees {
-                estimator,
-                n_features,
-                input: Float::F32,
-                n_trees: n_trees as u32,
                 nan_allowed,
-                infinity_allowed: false,
-                dense_only: false,
-                integers_as_f32: false,
-                missing_value: None,
-                feature_names: None,
-                head,
-                layout: Vectors::layout(layout, wide, has_missing),
+                ..Trees::new(estimator, Float::F32, n_features, n_trees as u32, head, layout(laid_out))
             })
         };
         Ok(Lowered { arrays, op: Box::new(op) })

@@ -9,9 +9,8 @@ use rustc_hash::FxHashMap;
 use crate::format::ArrayId;
 use crate::format::dtype::Dtype;
 use crate::model::lower::trees::categories::Sets;
-use crate::model::lower::trees::in_tree;
 use crate::model::lower::trees::lanes;
-use crate::model::lower::trees::layout::{Layout, place};
+use crate::model::lower::trees::layout::{LaidOut, Layout, place};
 use crate::model::lower::trees::nodes::{Nodes, Split, TreeNode};
 use crate::model::lower::{Refusal, Staged};
 use crate::model::plan::compact::threshold_key;
@@ -100,14 +99,6 @@ pub(crate) enum Test {
 /// Makes the layout from the ids of its arrays.
 pub(crate) type MakeLayout = Box<dyn FnOnce(&[ArrayId]) -> TreeLayout>;
 
-/// What an ensemble became.
-pub(crate) struct LaidOut {
-    /// To be written in this order.
-    pub(crate) arrays: Vec<Staged>,
-    /// Makes the layout from the ids of `arrays`, in their order.
-    pub(crate) layout: MakeLayout,
-}
-
 impl Ensemble {
     /// Checks the trees and lays them out.
     ///
@@ -133,35 +124,29 @@ impl Ensemble {
         let mut leaves = LeafValues::new(self.leaves);
         for (index, tree) in self.trees.iter().enumerate() {
             let nodes =
-                nodes(tree, &thresholds, &sets, &mut leaves).map_err(|refusal| in_tree(index, refusal))?;
+                nodes(tree, &thresholds, &sets, &mut leaves).map_err(|refusal| refusal.in_tree(index))?;
             layout.add(&nodes, &place(&nodes))?;
         }
-        let (wide, has_missing) = (layout.wide(), layout.has_missing());
-        let mut arrays = layout.finish();
-        let [roots, nodes, origin] = [0, 1, 2];
+        let LaidOut { mut arrays, layout } = layout.finish(leaves.finish());
+        let n_compact = arrays.len();
         let mut add = |staged: Vec<Staged>| {
             let first = arrays.len();
             arrays.extend(staged);
             first..arrays.len()
         };
-        let leaves = add(vec![leaves.finish()]);
         let ranks = thresholds.finish().map(|staged| add(staged.into()));
-        let categories = sets.finish().map(|(staged, make)| (add(staged), make));
+        let sets = sets.finish().map(|(staged, make)| (add(staged), make));
         let zeros = self.zero_is_missing.contains(&true).then(|| add(vec![self.zeros()]));
-        let layout = move |ids: &[ArrayId]| TreeLayout::Compact {
-            encoding: ranks.map_or(Encoding::Keys, |at| Encoding::Ranks {
-                thresholds: ids[at.start],
-                starts: ids[at.start + 1],
-            }),
-            categories: categories.map(|(at, make)| make(&ids[at])),
-            zero_missing: zeros.map(|at| ids[at.start]),
-            roots: ids[roots],
-            nodes: ids[nodes],
-            wide,
-            origin: ids[origin],
-            missing: has_missing.then(|| ids[4]),
-            depths: Some(ids[3]),
-            leaves: ids[leaves.start],
+        let layout = move |ids: &[ArrayId]| {
+            let mut layout = layout(&ids[..n_compact]);
+            if let TreeLayout::Compact { encoding, categories, zero_missing, .. } = &mut layout {
+                if let Some(at) = ranks {
+                    *encoding = Encoding::Ranks { thresholds: ids[at.start], starts: ids[at.start + 1] };
+                }
+                *categories = sets.map(|(at, make)| make(&ids[at]));
+                *zero_missing = zeros.map(|at| ids[at.start]);
+            }
+            layout
         };
         Ok(LaidOut { arrays, layout: Box::new(layout) })
     }

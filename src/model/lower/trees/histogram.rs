@@ -9,7 +9,6 @@ use crate::model::graph::{ArrayPart, Graph, NodeId};
 use crate::model::lower::linear::unfitted;
 use crate::model::lower::trees::boosted::{BoostedTrees, classes_of, link_of};
 use crate::model::lower::trees::ensemble::{Ensemble, PlainKind, PlainNode, PlainTree, Test};
-use crate::model::lower::trees::in_tree;
 use crate::model::lower::trees::plain::Budget;
 use crate::model::lower::{Lowered, Refusal};
 use crate::model::plan::{CategoryRule, Float, LeafNumbers};
@@ -86,7 +85,7 @@ fn trees(
         for predictor in iteration.ok_or_else(uneven)? {
             let tree = Predictor::read(graph, *predictor, arrays, &mut budget);
             let tree = tree.and_then(|predictor| predictor.tree(known));
-            trees.push(tree.map_err(|refusal| in_tree(trees.len(), refusal))?);
+            trees.push(tree.map_err(|refusal| refusal.in_tree(trees.len()))?);
         }
     }
     Ok(trees)

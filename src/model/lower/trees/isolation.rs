@@ -93,18 +93,9 @@ fn lower(graph: &Graph, id: NodeId, ensemble: Ensemble, scale: [f64; 2]) -> Resu
             apply: LeafNumbers::Absent,
         });
         Op::Trees(Trees {
-            estimator,
-            n_features,
-            input: Float::F32,
-            n_trees,
             nan_allowed: true,
             infinity_allowed: true,
-            dense_only: false,
-            integers_as_f32: false,
-            missing_value: None,
-            feature_names: None,
-            head,
-            layout: (laid_out.layout)(layout),
+            ..Trees::new(estimator, Float::F32, n_features, n_trees, head, (laid_out.layout)(layout))
         })
     };
     Ok(Lowered { arrays, op: Box::new(op) })

@@ -3,7 +3,8 @@
 
 use crate::format::dtype::Dtype;
 use crate::format::{ArrayId, ArrayInfo, Order, Role};
-use crate::model::lower::trees::ensemble::{Ensemble, LaidOut, PlainKind, PlainTree, Test};
+use crate::model::lower::trees::ensemble::{Ensemble, PlainKind, PlainTree, Test};
+use crate::model::lower::trees::layout::LaidOut;
 use crate::model::lower::{Staged, StagedData};
 use crate::model::plan::lanes::{
     BLOCK, FEATURES, MIN_TREES, NAN_LEFT, NEVER, NODES, SPARE, THRESHOLDS, TREES, key, n_blocks,

@@ -10,10 +10,11 @@ use std::io::{self, Write};
 use tempfile::SpooledTempFile;
 
 use crate::format::dtype::Dtype;
-use crate::format::{ArrayInfo, Order, Role};
+use crate::format::{ArrayId, ArrayInfo, Order, Role};
 use crate::model::lower::trees::nodes::{Nodes, Split};
 use crate::model::lower::{Staged, StagedData};
 use crate::model::plan::compact::{Node, Packing};
+use crate::model::plan::{Encoding, TreeLayout};
 
 /// Bytes that an array may take in memory before it goes to a temporary file.
 pub(super) const SPOOL_BYTES: usize = 32 << 20;
@@ -45,16 +46,6 @@ impl Layout {
             any_missing: false,
             depths: Vec::new(),
         }
-    }
-
-    /// Whether nodes take 16 bytes.
-    pub(super) fn wide(&self) -> bool {
-        self.wide
-    }
-
-    /// Whether NaN goes left at some node.
-    pub(super) fn has_missing(&self) -> bool {
-        self.any_missing
     }
 
     /// Adds one tree, its nodes in the order that [`place`] gave them.
@@ -89,24 +80,49 @@ impl Layout {
         self.nodes.write_all(bytemuck::cast_slice(&words))
     }
 
-    /// `roots`, `nodes`, `origin`, `depths`, and `missing` if there is any.
-    pub(super) fn finish(self) -> Vec<Staged> {
+    /// The arrays, and the table of leaf values last.
+    pub(super) fn finish(self, leaves: Staged) -> LaidOut {
         let n_nodes = self.roots.last().copied().unwrap_or(0);
         let roots = bytemuck::cast_slice(&self.roots).to_vec();
         let node_shape = if self.wide { vec![n_nodes, 2] } else { vec![n_nodes] };
         let depths = vec![self.depths.len() as u64 / 2, 2];
-        let mut staged = vec![
+        let mut arrays = vec![
             Staged::memory("roots", Dtype::U64, vec![self.roots.len() as u64], roots),
             spooled("nodes", Dtype::U64, node_shape, Role::Predict, self.nodes),
             spooled("origin", Dtype::U32, vec![n_nodes], Role::Rebuild, self.origin),
             Staged::memory("depths", Dtype::U8, depths, self.depths),
         ];
-        if self.any_missing {
+        let (wide, any_missing) = (self.wide, self.any_missing);
+        if any_missing {
             let missing = bytemuck::cast_slice(&self.missing).to_vec();
-            staged.push(Staged::memory("missing", Dtype::U64, vec![self.missing.len() as u64], missing));
+            arrays.push(Staged::memory("missing", Dtype::U64, vec![self.missing.len() as u64], missing));
         }
-        staged
+        arrays.push(leaves);
+        let layout = move |ids: &[ArrayId]| TreeLayout::Compact {
+            encoding: Encoding::Keys,
+            categories: None,
+            zero_missing: None,
+            roots: ids[0],
+            nodes: ids[1],
+            wide,
+            origin: ids[2],
+            depths: Some(ids[3]),
+            missing: any_missing.then(|| ids[4]),
+            leaves: ids[ids.len() - 1],
+        };
+        LaidOut { arrays, layout: Box::new(layout) }
     }
+}
+
+/// Makes a layout from the ids of its arrays.
+pub(crate) type MakeLayout = Box<dyn FnOnce(&[ArrayId]) -> TreeLayout>;
+
+/// What trees became.
+pub(crate) struct LaidOut {
+    /// To be written in this order.
+    pub(crate) arrays: Vec<Staged>,
+    /// Makes the layout from the ids of `arrays`, in their order.
+    pub(crate) layout: MakeLayout,
 }
 
 fn spooled(name: &'static str, dtype: Dtype, shape: Vec<u64>, role: Role, file: SpooledTempFile) -> Staged {

@@ -9,7 +9,7 @@ mod gradient_boosting;
 mod histogram;
 mod isolation;
 mod lanes;
-mod layout;
+pub(crate) mod layout;
 mod leaves;
 mod nodes;
 mod plain;
@@ -22,7 +22,7 @@ pub(super) use self::committee::{
 pub(super) use self::gradient_boosting::lower_gradient_boosting;
 pub(super) use self::histogram::{lower_encoded, lower_histogram};
 pub(super) use self::isolation::lower_isolation;
-use self::layout::{Layout, Placed, Placement, place};
+use self::layout::{LaidOut, Layout, Placed, Placement, place};
 use self::leaves::{Leaves, Normalise};
 use self::nodes::{Nodes, TreeNode};
 use crate::format::ArrayId;
@@ -33,7 +33,7 @@ use crate::model::graph::{ArrayPart, Graph, NodeId};
 use crate::model::in_order::{self, IN_FLIGHT, in_order};
 use crate::model::lower::stage::classes;
 use crate::model::lower::{Lowered, Refusal, Staged, StagedData};
-use crate::model::plan::{self, Encoding, Float, ForestKind, Head, Op, TreeLayout, Trees};
+use crate::model::plan::{self, Float, ForestKind, Head, Op, Trees};
 
 /// Most features, outputs, classes or trees; what validation of a plan allows too.
 const MAX_COLUMNS: u64 = 1 << 24;
@@ -59,7 +59,7 @@ pub(super) fn lower_trees(graph: &Graph, id: NodeId, arrays: &dyn ArraySource) -
         for (index, tree) in trees.iter().enumerate() {
             let read = next().ok_or_else(|| Refusal::uncovered("it lost a tree"))?;
             let added = read.and_then(|read| forest.add(read, tree.values, arrays));
-            added.map_err(|refusal| in_tree(index, refusal))?;
+            added.map_err(|refusal| refusal.in_tree(index))?;
         }
         Ok::<_, Refusal>(())
     })?;
@@ -82,7 +82,7 @@ fn check_shared(trees: &[TreeObject<'_>], arrays: &dyn ArraySource) -> Result<()
     for (index, tree) in trees.iter().enumerate() {
         let (_, bytes) =
             byte_range(tree.nodes, &arrays.info(tree.nodes.array).dtype).unwrap_or((0, u64::MAX));
-        let shared = || in_tree(index, Refusal::uncovered("its nodes are those of another tree"));
+        let shared = || Refusal::uncovered("its nodes are those of another tree").in_tree(index);
         budget = budget.checked_sub(bytes).ok_or_else(shared)?;
     }
     Ok(())
@@ -95,13 +95,6 @@ pub(super) fn len_bytes(graph: &Graph, id: NodeId, arrays: &dyn ArraySource) -> 
     let bytes = |part: &ArrayPart| byte_range(part, &arrays.info(part.array).dtype).map_or(0, |(_, len)| len);
     let parts = list.iter().filter_map(nodes).chain(gradient_boosting::node_parts(graph, id));
     parts.chain(histogram::node_parts(graph, id)).fold(0u64, |sum, part| sum.saturating_add(bytes(part)))
-}
-
-fn in_tree(index: usize, refusal: Refusal) -> Refusal {
-    match refusal {
-        Refusal::Uncovered { what, why } => Refusal::Uncovered { what, why: format!("tree {index}: {why}") },
-        io @ Refusal::Io(_) => io,
-    }
 }
 
 /// What the estimator object says, before any array is read.
@@ -154,7 +147,7 @@ impl Estimator {
     }
 
     fn trees<'a>(&self, graph: &'a Graph) -> Result<Vec<TreeObject<'a>>, Refusal> {
-        let read = |(index, &tree)| TreeObject::read(graph, tree).map_err(|refusal| in_tree(index, refusal));
+        let read = |(index, &tree)| TreeObject::read(graph, tree).map_err(|refusal| refusal.in_tree(index));
         self.trees.iter().enumerate().map(read).collect()
     }
 
@@ -323,66 +316,25 @@ impl Forest {
     }
 
     fn finish(self, estimator: &Estimator, shape: &Shape, classes: Vec<Staged>) -> Lowered {
-        let wide = self.layout.wide();
         let n_classes = classes.len();
         let mut staged = classes;
-        let has_missing = self.layout.has_missing();
-        staged.extend(self.layout.finish());
-        staged.push(self.leaves.finish(shape.width()));
-        let head = plan::Forest {
-            n_outputs: shape.n_classes.len() as u32,
-            max_classes: shape.max_classes as u32,
-            classes: vec![],
-            average: estimator.average,
-            divisor: None,
-            kind: if estimator.name == "RandomTreesEmbedding" {
-                ForestKind::Leaves
-            } else {
-                ForestKind::Means
-            },
+        let LaidOut { arrays, layout } = self.layout.finish(self.leaves.finish(shape.width()));
+        staged.extend(arrays);
+        let kind = match &*estimator.name {
+            "RandomTreesEmbedding" => ForestKind::Leaves,
+            _ => ForestKind::Means,
         };
-        let trees = Trees {
-            estimator: estimator.name.clone(),
-            n_features: shape.n_features,
-            input: Float::F32,
-            n_trees: estimator.trees.len() as u32,
-            nan_allowed: estimator.nan_allowed,
-            infinity_allowed: false,
-            dense_only: false,
-            integers_as_f32: false,
-            missing_value: None,
-            feature_names: None,
-            head: Head::Forest(head.clone()),
-            layout: TreeLayout::Compact {
-                encoding: Encoding::Keys,
-                categories: None,
-                zero_missing: None,
-                nodes: ArrayId(0),
-                wide,
-                roots: ArrayId(0),
-                leaves: ArrayId(0),
-                missing: None,
-                depths: None,
-                origin: ArrayId(0),
-            },
-        };
+        let (n_outputs, max_classes) = (shape.n_classes.len() as u32, shape.max_classes as u32);
+        let (n_features, n_trees) = (shape.n_features, estimator.trees.len() as u32);
+        let (average, nan_allowed) = (estimator.average, estimator.nan_allowed);
+        let name = estimator.name.clone();
         let op = move |ids: &[ArrayId]| {
             let (classes, rest) = ids.split_at(n_classes);
-            // The order of `Layout::finish`, then the leaves.
-            let layout = TreeLayout::Compact {
-                encoding: Encoding::Keys,
-                categories: None,
-                zero_missing: None,
-                roots: rest[0],
-                nodes: rest[1],
-                wide,
-                origin: rest[2],
-                missing: has_missing.then(|| rest[4]),
-                depths: Some(rest[3]),
-                leaves: rest[rest.len() - 1],
-            };
-            let head = Head::Forest(plan::Forest { classes: classes.to_vec(), ..head });
-            Op::Trees(Trees { head, layout, ..trees })
+            let classes = classes.to_vec();
+            let head =
+                Head::Forest(plan::Forest { n_outputs, max_classes, classes, average, divisor: None, kind });
+            let trees = Trees::new(name, Float::F32, n_features, n_trees, head, layout(rest));
+            Op::Trees(Trees { nan_allowed, ..trees })
         };
         Lowered { arrays: staged, op: Box::new(op) }
     }

@@ -10,7 +10,7 @@ use crate::model::lower::Refusal;
 use crate::model::lower::linear::unfitted;
 use crate::model::lower::trees::ensemble::{PlainKind, PlainNode, PlainTree, Test};
 use crate::model::lower::trees::nodes::{self, Nodes};
-use crate::model::lower::trees::{MAX_COLUMNS, TreeObject, in_tree};
+use crate::model::lower::trees::{MAX_COLUMNS, TreeObject};
 
 /// Bytes that may still be read: no file has more records than bytes for them, so work stays in proportion to its
 /// length even if objects share them.
@@ -62,7 +62,7 @@ impl<'a> PlainTrees<'a> {
         value: impl Fn(usize, f64) -> Option<f64>,
     ) -> Result<(), Refusal> {
         let index = self.trees.len();
-        let tree = self.read(estimator, columns, value).map_err(|refusal| in_tree(index, refusal))?;
+        let tree = self.read(estimator, columns, value).map_err(|refusal| refusal.in_tree(index))?;
         self.trees.push(tree);
         Ok(())
     }

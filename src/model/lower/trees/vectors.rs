@@ -1,18 +1,16 @@
 //! Trees of classifiers and regressors whose leaves are rewritten: AdaBoost and bagging.
 #![forbid(unsafe_code)]
 
-use crate::format::ArrayId;
 use crate::format::dtype::Dtype;
 use crate::model::array::ArraySource;
 use crate::model::graph::read::byte_range;
 use crate::model::graph::{Graph, NodeId};
-use crate::model::lower::trees::layout::{Layout, place};
+use crate::model::lower::Refusal;
+use crate::model::lower::trees::layout::{LaidOut, Layout, place};
 use crate::model::lower::trees::leaves::{Leaves, Normalise};
 use crate::model::lower::trees::nodes::{self, Nodes};
 use crate::model::lower::trees::plain::Budget;
-use crate::model::lower::trees::{MAX_COLUMNS, TreeObject, in_tree};
-use crate::model::lower::{Refusal, Staged};
-use crate::model::plan::{Encoding, TreeLayout};
+use crate::model::lower::trees::{MAX_COLUMNS, TreeObject};
 
 /// Trees so far, all with leaves of `width` values.
 pub(super) struct VectorTrees<'a> {
@@ -24,13 +22,6 @@ pub(super) struct VectorTrees<'a> {
     leaves: Leaves,
     layout: Layout,
     len: usize,
-}
-
-/// What the trees became; the arrays are those of [`Layout::finish`], then the leaves.
-pub(super) struct Vectors {
-    pub(super) arrays: Vec<Staged>,
-    wide: bool,
-    has_missing: bool,
 }
 
 impl<'a> VectorTrees<'a> {
@@ -65,7 +56,7 @@ impl<'a> VectorTrees<'a> {
     ) -> Result<(), Refusal> {
         let index = self.len;
         self.len += 1;
-        self.read(estimator, columns, leaf).map_err(|refusal| in_tree(index, refusal))
+        self.read(estimator, columns, leaf).map_err(|refusal| refusal.in_tree(index))
     }
 
     fn read(
@@ -110,32 +101,7 @@ impl<'a> VectorTrees<'a> {
         Ok(self.layout.add(&nodes, &place(&nodes))?)
     }
 
-    pub(super) fn finish(self) -> Vectors {
-        let (wide, has_missing) = (self.layout.wide(), self.layout.has_missing());
-        let mut arrays = self.layout.finish();
-        arrays.push(self.leaves.finish(self.width));
-        Vectors { arrays, wide, has_missing }
-    }
-}
-
-impl Vectors {
-    /// The layout, from the ids of the arrays.
-    pub(super) fn layout(ids: &[ArrayId], wide: bool, has_missing: bool) -> TreeLayout {
-        TreeLayout::Compact {
-            encoding: Encoding::Keys,
-            categories: None,
-            zero_missing: None,
-            roots: ids[0],
-            nodes: ids[1],
-            wide,
-            origin: ids[2],
-            missing: has_missing.then(|| ids[4]),
-            depths: Some(ids[3]),
-            leaves: ids[ids.len() - 1],
-        }
-    }
-
-    pub(super) fn shape(&self) -> (bool, bool) {
-        (self.wide, self.has_missing)
+    pub(super) fn finish(self) -> LaidOut {
+        self.layout.finish(self.leaves.finish(self.width))
     }
 }

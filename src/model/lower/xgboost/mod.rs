@@ -18,7 +18,8 @@ use crate::format::dtype::Dtype;
 use crate::model::array::ArraySource;
 use crate::model::graph::{Blob, Graph, Node, NodeId};
 use crate::model::lower::stage::{classes, text_array};
-use crate::model::lower::trees::ensemble::{Ensemble, LaidOut};
+use crate::model::lower::trees::ensemble::Ensemble;
+use crate::model::lower::trees::layout::LaidOut;
 use crate::model::lower::{Lowered, Refusal, Staged};
 use crate::model::plan::{
     Boosted, BoostedKind, BoostedLink, CategoryRule, Float, Head, LeafNumbers, Op, Trees,
@@ -113,19 +114,13 @@ fn stage(
             mean_of: None,
         };
         Op::Trees(Trees {
-            estimator,
-            n_features,
-            input: Float::F32,
-            n_trees,
             nan_allowed: true,
             infinity_allowed: in_place,
             // An entry that a sparse matrix does not have is missing, not 0.
             dense_only: true,
-            integers_as_f32: false,
             missing_value: missing,
             feature_names: has_names.then(|| rest[rest.len() - 1]),
-            head: Head::Boosted(head),
-            layout: layout(layout_ids),
+            ..Trees::new(estimator, Float::F32, n_features, n_trees, Head::Boosted(head), layout(layout_ids))
         })
     });
     Ok(Lowered { arrays, op })
@@ -168,7 +163,7 @@ impl Sums {
             let base = self.start[*column as usize];
             let weight = weights.map(|weights| weights[index]);
             let plain = tree.plain(|leaf| weighted(leaf, weight, base, wrapper.in_place), &mut words);
-            trees.push(plain.map_err(|refusal| in_tree(index, refusal))?);
+            trees.push(plain.map_err(|refusal| refusal.in_tree(index))?);
             by_category |= tree.split_type.iter().any(|kind| *kind != 0);
         }
         Ok(Ensemble {
@@ -188,13 +183,6 @@ fn weighted(leaf: f32, weight: Option<f32>, base: f32, in_place: bool) -> f32 {
         None => leaf,
         Some(weight) if in_place => ((base + leaf) - base) * weight,
         Some(weight) => leaf * weight,
-    }
-}
-
-fn in_tree(index: usize, refusal: Refusal) -> Refusal {
-    match refusal {
-        Refusal::Uncovered { what, why } => Refusal::Uncovered { what, why: format!("tree {index}: {why}") },
-        io @ Refusal::Io(_) => io,
     }
 }
 
