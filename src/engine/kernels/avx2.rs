@@ -2,11 +2,16 @@
 #![allow(unsafe_code)]
 
 use std::arch::x86_64::{
-    __m256i, _mm256_add_epi8, _mm256_and_si256, _mm256_andnot_si256, _mm256_blendv_epi8, _mm256_cmpgt_epi8,
-    _mm256_set1_epi8, _mm256_shuffle_epi8, _mm256_slli_epi16, _mm256_xor_si256,
+    __m256i, _mm256_add_epi8, _mm256_add_epi64, _mm256_and_si256, _mm256_andnot_si256, _mm256_blendv_epi8,
+    _mm256_castsi256_si128, _mm256_cmpeq_epi32, _mm256_cmpgt_epi8, _mm256_cvtepu32_epi64,
+    _mm256_extracti128_si256, _mm256_max_epu32, _mm256_or_si256, _mm256_permutevar8x32_epi32,
+    _mm256_set1_epi8, _mm256_set1_epi32, _mm256_set1_epi64x, _mm256_shuffle_epi8, _mm256_slli_epi16,
+    _mm256_xor_si256,
 };
 
+use crate::engine::kernels::compact::RowKeys;
 use crate::engine::kernels::lanes::{self, Bytes, GroupNodes, Machine, Real, Row, Tile};
+use crate::model::plan::compact::Crown;
 use crate::model::plan::lanes::BLOCK;
 
 /// A processor with AVX2, BMI1 and BMI2. Exists only where there is one.
@@ -134,6 +139,17 @@ impl Avx2 {
         // SAFETY: an `Avx2` exists, so the processor has what is enabled.
         unsafe { trees_of_row::<T, NAN>(self, nodes, row, leaves) }
     }
+
+    /// The nodes that up to 16 rows come to below the crown of the tree with this root.
+    ///
+    /// # Panics
+    ///
+    /// If the crown reads columns that `keys` do not have.
+    #[inline]
+    pub(in crate::engine) fn below_crown(self, crown: &Crown, root: u64, keys: &[RowKeys]) -> [u64; 16] {
+        // SAFETY: an `Avx2` exists, so the processor has what is enabled.
+        unsafe { below_crown(self, crown, root, keys) }
+    }
 }
 
 #[target_feature(enable = "avx2,bmi1,bmi2")]
@@ -160,6 +176,71 @@ fn trees_of_row<const T: usize, const NAN: bool>(
     leaves: &mut Bytes,
 ) {
     lanes::trees_of_row::<Avx2, T, NAN>(m, nodes, row, leaves);
+}
+
+#[target_feature(enable = "avx2,bmi1,bmi2")]
+fn below_crown(m: Avx2, crown: &Crown, root: u64, keys: &[RowKeys]) -> [u64; 16] {
+    m.below(crown, root, keys)
+}
+
+/// A word of 32 bits for each of 16 rows.
+type Words = [__m256i; 2];
+
+/// `bit` in the words that are not all ones.
+#[inline(always)]
+fn right(left: __m256i, bit: i32) -> __m256i {
+    avx2!(_mm256_andnot_si256(left, _mm256_set1_epi32(bit)))
+}
+
+/// All splits of a crown are asked; the answers of the upper levels choose among those of the lower ones.
+impl Avx2 {
+    #[inline(always)]
+    fn below(self, crown: &Crown, root: u64, keys: &[RowKeys]) -> [u64; 16] {
+        let first = self.left(crown, 0, keys);
+        let second = self.pair(first, crown, 1, keys);
+        let (one, other) = (self.pair(second, crown, 3, keys), self.pair(second, crown, 5, keys));
+        let third = self.either(first, one, other);
+        let (one, other) = (self.pair(third, crown, 7, keys), self.pair(third, crown, 9, keys));
+        let left_half = self.either(second, one, other);
+        let (one, other) = (self.pair(third, crown, 11, keys), self.pair(third, crown, 13, keys));
+        let fourth = self.either(first, left_half, self.either(second, one, other));
+        let [table, other_table]: Words = bytemuck::cast(crown[2]);
+        let root = avx2!(_mm256_set1_epi64x(root.cast_signed()));
+        let mut out = [root; 4];
+        for half in 0..2 {
+            let upper = avx2!(_mm256_or_si256(right(second[half], 4), right(third[half], 2)));
+            let slot = avx2!(_mm256_or_si256(upper, right(fourth[half], 1)));
+            let one = avx2!(_mm256_permutevar8x32_epi32(table, slot));
+            let other = avx2!(_mm256_permutevar8x32_epi32(other_table, slot));
+            let below = self.choose(first[half], one, other);
+            let (low, high) = avx2!((_mm256_castsi256_si128(below), _mm256_extracti128_si256::<1>(below)));
+            out[2 * half] = avx2!(_mm256_add_epi64(root, _mm256_cvtepu32_epi64(low)));
+            out[2 * half + 1] = avx2!(_mm256_add_epi64(root, _mm256_cvtepu32_epi64(high)));
+        }
+        bytemuck::cast(out)
+    }
+
+    /// The answer of split `at`, or of the one after it.
+    #[inline(always)]
+    fn pair(self, left: Words, crown: &Crown, at: usize, keys: &[RowKeys]) -> Words {
+        self.either(left, self.left(crown, at, keys), self.left(crown, at + 1, keys))
+    }
+
+    /// All bits where the key is not above the threshold.
+    #[inline(always)]
+    fn left(self, [thresholds, features, _]: &Crown, split: usize, keys: &[RowKeys]) -> Words {
+        let threshold = avx2!(_mm256_set1_epi32(thresholds[split].cast_signed()));
+        let mut keys: Words = bytemuck::cast(keys[features[split] as usize]);
+        for keys in &mut keys {
+            *keys = avx2!(_mm256_cmpeq_epi32(_mm256_max_epu32(*keys, threshold), threshold));
+        }
+        keys
+    }
+
+    #[inline(always)]
+    fn either(self, left: Words, yes: Words, no: Words) -> Words {
+        [self.choose(left[0], yes[0], no[0]), self.choose(left[1], yes[1], no[1])]
+    }
 }
 
 /// A shuffle finds a byte among 16 by the lower half of the column; upper bits choose between shuffles.

@@ -1,4 +1,4 @@
-//! Steps from node to node in the compact layout, for x86-64 with BMI1 and BMI2.
+//! Steps from node to node in the compact layout, for x86-64 with AVX2, BMI1 and BMI2.
 //!
 //! The plain version is `walk` of `src/engine/trees/walk.rs`. A step is five instructions without a branch:
 //!
@@ -24,7 +24,8 @@
 //! *Keys.* Callers of [`Steps::rows`] and [`Steps::trees`] pass `n_columns + 1` entries of 64 or 8 bytes, which is asserted.
 //! `bextr` gives `8 * feature` for a feature of at most `n_columns`, so that `cmp` reads 4 bytes of one of the entries.
 //!
-//! *Nodes.* Walks begin at roots, which are asserted to be below `nodes.len()`. From a node `at` in range, a step goes to
+//! *Nodes.* Walks begin at [`Starts`]: nodes that are asserted to be below `nodes.len()`, or that a crown leads to. Of
+//! those, the same file has checked that they are nodes of the crown's tree. From a node `at` in range, a step goes to
 //! `at + distance` or, if the key is above the threshold, one further. At a split both are in range by the second
 //! rule. At a leaf the key read is that of column `n_columns`, which is asserted to be zero and thus above no threshold:
 //! the carry is clear, the distance zero, and the lane stays. So every position is in range, after any number of steps;
@@ -32,7 +33,9 @@
 #![allow(unsafe_code)]
 #![cfg_attr(not(target_arch = "x86_64"), allow(dead_code))]
 
-use crate::model::plan::compact::Packing;
+#[cfg(target_arch = "x86_64")]
+use crate::engine::kernels::avx2::Avx2;
+use crate::model::plan::compact::{Crown, Packing};
 
 /// Walks that go on together.
 pub(in crate::engine) const LANES: usize = 16;
@@ -42,11 +45,22 @@ pub(in crate::engine) type RowKeys = [u32; LANES];
 /// The key of one row, and padding: one entry per column, then one of zeros.
 pub(in crate::engine) type OneKey = [u32; 2];
 
+/// Nodes at which walks begin: below the number of nodes.
+#[derive(Clone, Copy)]
+pub(in crate::engine) struct Starts([u64; LANES]);
+
+impl Starts {
+    /// The nodes.
+    pub(in crate::engine) fn nodes(&self) -> &[u64; LANES] {
+        &self.0
+    }
+}
+
 /// Where walks have arrived.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(in crate::engine) struct Arrived {
     /// Positions of the leaves.
-    pub at: [usize; LANES],
+    pub at: [u64; LANES],
     /// Their leaf ids.
     pub leaf: [u32; LANES],
 }
@@ -60,7 +74,7 @@ pub(in crate::engine) struct Depths {
     pub most: u32,
 }
 
-/// Narrow nodes, and how to take them apart.
+/// Narrow nodes of trees, and how to take them apart.
 #[derive(Clone, Copy)]
 pub(in crate::engine) struct Steps<'a> {
     nodes: &'a [u64],
@@ -69,6 +83,7 @@ pub(in crate::engine) struct Steps<'a> {
     control: u64,
     /// Where the distance begins.
     shift: u64,
+    machine: Avx2,
 }
 
 impl<'a> Steps<'a> {
@@ -76,20 +91,22 @@ impl<'a> Steps<'a> {
     pub(in crate::engine) fn new(nodes: &'a [u64], packing: Packing) -> Option<Self> {
         let n_columns = packing.leaf_feature() as usize;
         let (control, shift) = packing.narrow_fields()?;
-        available().then_some(Steps { nodes, n_columns, control, shift })
+        Some(Steps { nodes, n_columns, control, shift, machine: Avx2::here()? })
     }
-}
 
-/// Whether this processor runs the kernels.
-#[cfg(target_arch = "x86_64")]
-pub(in crate::engine) fn available() -> bool {
-    std::arch::is_x86_feature_detected!("bmi1") && std::arch::is_x86_feature_detected!("bmi2")
-}
+    /// Walks of up to 16 rows that begin below the crown of the tree with this root. Like the nodes, crowns must have passed `validate`.
+    #[inline(always)]
+    pub(in crate::engine) fn below_crown(&self, crown: &Crown, root: u64, keys: &[RowKeys]) -> Starts {
+        Starts(self.machine.below_crown(crown, root, keys))
+    }
 
-/// Whether this processor runs the kernels.
-#[cfg(not(target_arch = "x86_64"))]
-pub(in crate::engine) fn available() -> bool {
-    false
+    /// Walks that begin at these nodes.
+    #[inline(always)]
+    pub(in crate::engine) fn at(&self, starts: [u64; LANES]) -> Starts {
+        let last = starts.iter().fold(0, |last, &start| last.max(start));
+        assert!(last < self.nodes.len() as u64, "a walk begins beyond the nodes");
+        Starts(starts)
+    }
 }
 
 /// Asks for the lines of `nodes` ahead of their use.
@@ -107,8 +124,8 @@ pub(in crate::engine) fn prefetch(nodes: &[u64]) {
 
 #[cfg(not(target_arch = "x86_64"))]
 impl Steps<'_> {
-    /// Up to 16 rows through the tree with this root.
-    pub(in crate::engine) fn rows(&self, _: u64, _: Depths, _: &[RowKeys]) -> Arrived {
+    /// Up to 16 rows, each from its node on.
+    pub(in crate::engine) fn rows(&self, _: &Starts, _: Depths, _: &[RowKeys]) -> Arrived {
         unreachable!("there are no steps without the instructions")
     }
 
@@ -122,7 +139,7 @@ impl Steps<'_> {
 mod x86 {
     use std::arch::asm;
 
-    use super::{Arrived, Depths, LANES, OneKey, RowKeys, Steps};
+    use super::{Arrived, Depths, LANES, OneKey, RowKeys, Starts, Steps};
 
     /// One step of a lane; with `$moved`, the distance is added to its bits.
     macro_rules! step {
@@ -170,80 +187,77 @@ mod x86 {
 
     /// A step of sixteen rows through one tree.
     macro_rules! all_rows {
-        ($steps:ident, $keys:ident, $at:ident $(, $moved:ident)?) => {
-            step!($steps, $keys, $at[0], "*8" $(, $moved)?);
-            step!($steps, $keys, $at[1], "*8 + 4" $(, $moved)?);
-            step!($steps, $keys, $at[2], "*8 + 8" $(, $moved)?);
-            step!($steps, $keys, $at[3], "*8 + 12" $(, $moved)?);
-            step!($steps, $keys, $at[4], "*8 + 16" $(, $moved)?);
-            step!($steps, $keys, $at[5], "*8 + 20" $(, $moved)?);
-            step!($steps, $keys, $at[6], "*8 + 24" $(, $moved)?);
-            step!($steps, $keys, $at[7], "*8 + 28" $(, $moved)?);
-            step!($steps, $keys, $at[8], "*8 + 32" $(, $moved)?);
-            step!($steps, $keys, $at[9], "*8 + 36" $(, $moved)?);
-            step!($steps, $keys, $at[10], "*8 + 40" $(, $moved)?);
-            step!($steps, $keys, $at[11], "*8 + 44" $(, $moved)?);
-            step!($steps, $keys, $at[12], "*8 + 48" $(, $moved)?);
-            step!($steps, $keys, $at[13], "*8 + 52" $(, $moved)?);
-            step!($steps, $keys, $at[14], "*8 + 56" $(, $moved)?);
-            step!($steps, $keys, $at[15], "*8 + 60" $(, $moved)?);
+        ($steps:ident, $keys:ident, $arrived:ident $(, $moved:ident)?) => {
+            step!($steps, $keys, $arrived.at[0], "*8" $(, $moved)?);
+            step!($steps, $keys, $arrived.at[1], "*8 + 4" $(, $moved)?);
+            step!($steps, $keys, $arrived.at[2], "*8 + 8" $(, $moved)?);
+            step!($steps, $keys, $arrived.at[3], "*8 + 12" $(, $moved)?);
+            step!($steps, $keys, $arrived.at[4], "*8 + 16" $(, $moved)?);
+            step!($steps, $keys, $arrived.at[5], "*8 + 20" $(, $moved)?);
+            step!($steps, $keys, $arrived.at[6], "*8 + 24" $(, $moved)?);
+            step!($steps, $keys, $arrived.at[7], "*8 + 28" $(, $moved)?);
+            step!($steps, $keys, $arrived.at[8], "*8 + 32" $(, $moved)?);
+            step!($steps, $keys, $arrived.at[9], "*8 + 36" $(, $moved)?);
+            step!($steps, $keys, $arrived.at[10], "*8 + 40" $(, $moved)?);
+            step!($steps, $keys, $arrived.at[11], "*8 + 44" $(, $moved)?);
+            step!($steps, $keys, $arrived.at[12], "*8 + 48" $(, $moved)?);
+            step!($steps, $keys, $arrived.at[13], "*8 + 52" $(, $moved)?);
+            step!($steps, $keys, $arrived.at[14], "*8 + 56" $(, $moved)?);
+            step!($steps, $keys, $arrived.at[15], "*8 + 60" $(, $moved)?);
         };
     }
 
     /// A step of one row through sixteen trees.
     macro_rules! all_trees {
-        ($steps:ident, $keys:ident, $at:ident $(, $moved:ident)?) => {
-            step!($steps, $keys, $at[0], "" $(, $moved)?);
-            step!($steps, $keys, $at[1], "" $(, $moved)?);
-            step!($steps, $keys, $at[2], "" $(, $moved)?);
-            step!($steps, $keys, $at[3], "" $(, $moved)?);
-            step!($steps, $keys, $at[4], "" $(, $moved)?);
-            step!($steps, $keys, $at[5], "" $(, $moved)?);
-            step!($steps, $keys, $at[6], "" $(, $moved)?);
-            step!($steps, $keys, $at[7], "" $(, $moved)?);
-            step!($steps, $keys, $at[8], "" $(, $moved)?);
-            step!($steps, $keys, $at[9], "" $(, $moved)?);
-            step!($steps, $keys, $at[10], "" $(, $moved)?);
-            step!($steps, $keys, $at[11], "" $(, $moved)?);
-            step!($steps, $keys, $at[12], "" $(, $moved)?);
-            step!($steps, $keys, $at[13], "" $(, $moved)?);
-            step!($steps, $keys, $at[14], "" $(, $moved)?);
-            step!($steps, $keys, $at[15], "" $(, $moved)?);
+        ($steps:ident, $keys:ident, $arrived:ident $(, $moved:ident)?) => {
+            step!($steps, $keys, $arrived.at[0], "" $(, $moved)?);
+            step!($steps, $keys, $arrived.at[1], "" $(, $moved)?);
+            step!($steps, $keys, $arrived.at[2], "" $(, $moved)?);
+            step!($steps, $keys, $arrived.at[3], "" $(, $moved)?);
+            step!($steps, $keys, $arrived.at[4], "" $(, $moved)?);
+            step!($steps, $keys, $arrived.at[5], "" $(, $moved)?);
+            step!($steps, $keys, $arrived.at[6], "" $(, $moved)?);
+            step!($steps, $keys, $arrived.at[7], "" $(, $moved)?);
+            step!($steps, $keys, $arrived.at[8], "" $(, $moved)?);
+            step!($steps, $keys, $arrived.at[9], "" $(, $moved)?);
+            step!($steps, $keys, $arrived.at[10], "" $(, $moved)?);
+            step!($steps, $keys, $arrived.at[11], "" $(, $moved)?);
+            step!($steps, $keys, $arrived.at[12], "" $(, $moved)?);
+            step!($steps, $keys, $arrived.at[13], "" $(, $moved)?);
+            step!($steps, $keys, $arrived.at[14], "" $(, $moved)?);
+            step!($steps, $keys, $arrived.at[15], "" $(, $moved)?);
         };
     }
 
     /// Steps until all lanes have arrived, and where.
     macro_rules! walk {
-        ($all:ident, $steps:ident, $keys:ident, $at:ident, $depths:ident) => {{
+        ($all:ident, $steps:ident, $keys:ident, $arrived:ident, $depths:ident) => {{
             let Depths { sure, most } = $depths;
             let spread = most.saturating_sub(sure);
             let unasked = if most <= 8 || spread <= 2 { most } else { sure };
             for _ in 0..unasked {
-                $all!($steps, $keys, $at);
+                $all!($steps, $keys, $arrived);
             }
-            let mut arrived = $steps.arrived(&$at);
-            while arrived.is_none() {
+            while !$steps.arrived(&mut $arrived) {
                 let mut moved = 1u64;
                 while moved != 0 {
                     moved = 0;
-                    $all!($steps, $keys, $at);
-                    $all!($steps, $keys, $at, moved);
+                    $all!($steps, $keys, $arrived);
+                    $all!($steps, $keys, $arrived, moved);
                 }
-                arrived = $steps.arrived(&$at);
             }
-            arrived.expect("the loop ends with it")
+            $arrived
         }};
     }
 
     impl Steps<'_> {
-        /// Up to 16 rows through the tree with this root.
+        /// Up to 16 rows, each from its node on.
         #[inline]
-        pub(in crate::engine) fn rows(&self, root: u64, depths: Depths, keys: &[RowKeys]) -> Arrived {
-            assert!((root as usize) < self.nodes.len(), "a root lies beyond the nodes");
+        pub(in crate::engine) fn rows(&self, starts: &Starts, depths: Depths, keys: &[RowKeys]) -> Arrived {
             assert!(keys.len() == self.n_columns + 1, "a key for every column, and one more");
             assert!(keys[self.n_columns] == [0; LANES], "leaves compare with zero");
-            let (mut at, keys) = ([root; LANES], keys.as_ptr());
-            walk!(all_rows, self, keys, at, depths)
+            let (mut arrived, keys) = (Arrived { at: starts.0, leaf: [0; LANES] }, keys.as_ptr());
+            walk!(all_rows, self, keys, arrived, depths)
         }
 
         /// One row through 16 trees.
@@ -254,30 +268,24 @@ mod x86 {
             depths: Depths,
             keys: &[OneKey],
         ) -> Arrived {
-            assert!(
-                roots.iter().all(|&root| (root as usize) < self.nodes.len()),
-                "a root lies beyond the nodes"
-            );
             assert!(keys.len() == self.n_columns + 1, "a key for every column, and one more");
             assert!(keys[self.n_columns] == [0; 2], "leaves compare with zero");
-            let (mut at, keys) = (*roots, keys.as_ptr());
-            walk!(all_trees, self, keys, at, depths)
+            let mut arrived = Arrived { at: self.at(*roots).0, leaf: [0; LANES] };
+            let keys = keys.as_ptr();
+            walk!(all_trees, self, keys, arrived, depths)
         }
 
-        /// Where the lanes are, if all are at leaves.
+        /// Whether all lanes are at leaves, and which.
         #[inline(always)]
-        fn arrived(&self, at: &[u64; LANES]) -> Option<Arrived> {
-            let mut arrived = Arrived { at: [0; LANES], leaf: [0; LANES] };
+        fn arrived(&self, arrived: &mut Arrived) -> bool {
             let mut distances = 0;
-            for (lane, &position) in at.iter().enumerate() {
-                let position = position as usize;
+            for (&position, leaf) in arrived.at.iter().zip(&mut arrived.leaf) {
                 // SAFETY: `position` is in range, as the head of this file shows.
-                let node = unsafe { *self.nodes.get_unchecked(position) };
-                arrived.at[lane] = position;
-                arrived.leaf[lane] = node as u32;
+                let node = unsafe { *self.nodes.get_unchecked(position as usize) };
+                *leaf = node as u32;
                 distances |= node >> self.shift;
             }
-            (distances == 0).then_some(arrived)
+            distances == 0
         }
     }
 }

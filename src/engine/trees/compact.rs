@@ -7,7 +7,7 @@ use ndarray::ArrayView2;
 use rayon::prelude::*;
 
 use crate::engine::input::Input;
-use crate::engine::kernels::compact::{Arrived, Depths, LANES, OneKey, Steps, prefetch};
+use crate::engine::kernels::compact::{Arrived, Depths, LANES, OneKey, RowKeys, Starts, Steps, prefetch};
 use crate::engine::rows::Number;
 use crate::engine::trees::Scores;
 use crate::engine::trees::categories::Sets;
@@ -16,7 +16,7 @@ use crate::engine::trees::sinks::{Added, Arrival, Boosts, Copied, Numbers, Sink}
 use crate::engine::trees::walk::Nodes;
 use crate::engine::{PredictError, Run, pool};
 use crate::format::dtype::Element;
-use crate::model::plan::compact::{Node, Packing};
+use crate::model::plan::compact::{CROWN_LEVELS, Crown, Node, Packing};
 use crate::model::plan::{Boosted, Categories, Encoding, Float, Head, TreeLayout, Trees};
 
 /// Keys of one block of rows: few enough to stay in the second-level cache beside a tree.
@@ -24,11 +24,11 @@ const BLOCK_KEYS: usize = 1 << 16;
 /// Most rows of a block.
 const BLOCK_ROWS: usize = 2048;
 /// Up to this many rows, trees are walked together instead of rows.
-const FEW_ROWS: usize = 12;
+const FEW_ROWS: usize = 10;
 /// Steps, of about a nanosecond, below which threads do not pay.
 const SMALL: usize = 60_000;
-/// A tree is fetched ahead if it has at most this many lines for every row.
-const LINES_PER_ROW: usize = 8;
+/// A tree is fetched ahead if it has at most this many lines for each group of rows: bare ones, and those with crowns.
+const LINES_PER_GROUP: [usize; 2] = [128, 16];
 /// Keys that a thread keeps from call to call.
 const KEPT: usize = 1 << 18;
 
@@ -71,6 +71,7 @@ thread_local! {
 struct Scratch {
     keys: Keys,
     one: Vec<OneKey>,
+    starts: Vec<Starts>,
     arrivals: Vec<Arrival>,
 }
 
@@ -112,6 +113,8 @@ struct Compact<'a, N> {
     roots: &'a [u64],
     /// Mean and largest depth of each tree; may be empty.
     depths: &'a [[u8; 2]],
+    /// The first levels of each tree; may be empty.
+    crowns: &'a [Crown],
 }
 
 impl<'a, N: Node> Compact<'a, N> {
@@ -121,14 +124,16 @@ impl<'a, N: Node> Compact<'a, N> {
         nodes: &'a [N],
         steps: impl FnOnce(Packing) -> Option<Steps<'a>>,
     ) -> Result<Self, PredictError> {
-        let TreeLayout::Compact { encoding, categories, zero_missing, roots, missing, depths, .. } =
-            trees.layout
+        let TreeLayout::Compact {
+            encoding, categories, zero_missing, roots, missing, depths, crowns, ..
+        } = trees.layout
         else {
             unreachable!("another layout")
         };
         let missing = missing.map_or(Ok(&[][..]), |id| run.values("missing", id))?;
         let roots = run.values::<u64>("roots", roots)?.split_last().map_or(&[][..], |(_, roots)| roots);
         let depths = depths.map_or(Ok(&[][..]), |id| run.values::<u8>("depths", id))?;
+        let crowns = crowns.map_or(Ok(&[][..]), |id| run.values::<u32>("crowns", id))?;
         let encoder = Encoder {
             compare: match encoding {
                 Encoding::Keys => Compare::Keys,
@@ -142,7 +147,8 @@ impl<'a, N: Node> Compact<'a, N> {
         };
         let packing = Packing::new(encoder.n_columns(trees.n_features as usize) as u32);
         let (nodes, depths) = (Nodes { nodes, packing, missing }, depths.as_chunks().0);
-        Ok(Compact { run, encoder, nodes, steps: steps(packing), roots, depths })
+        let crowns = bytemuck::cast_slice(crowns);
+        Ok(Compact { run, encoder, nodes, steps: steps(packing), roots, depths, crowns })
     }
 
     fn scores<T: Number>(&self, trees: &Trees, x: &ArrayView2<'_, T>) -> Result<Scores, PredictError> {
@@ -239,34 +245,79 @@ impl<'a, N: Node> Compact<'a, N> {
             }
             return;
         }
-        scratch.keys.encode(self.encoder, x, first_row, n_rows);
-        let keys = &scratch.keys;
-        let n_groups = n_rows.div_ceil(LANES);
+        let Scratch { keys, starts, .. } = scratch;
+        keys.encode(self.encoder, x, first_row, n_rows);
+        if let Some(steps) = self.steps {
+            return self.step(steps, keys, starts, out, sink);
+        }
         for (tree, &root) in self.roots.iter().enumerate() {
-            let mut ahead = self.next_tree(tree, n_rows, n_groups);
-            let depths = self.depths(tree);
-            let outs = out.chunks_mut(LANES * sink.per_row());
-            for ((keys, nan), out) in keys.groups().zip(outs) {
-                if let Some(nodes) = ahead.next() {
-                    prefetch(nodes);
-                }
-                let arrived = match self.steps {
-                    Some(steps) if !nan || self.nodes.missing.is_empty() => steps.rows(root, depths, keys),
-                    _ => self.slow_rows(root, keys, nan),
-                };
-                sink.rows(out, tree, &arrived);
+            for ((keys, nan), out) in keys.groups().zip(out.chunks_mut(LANES * sink.per_row())) {
+                sink.rows(out, tree, &self.walk(root, keys, nan));
             }
         }
     }
 
+    /// Rows through one tree after the other; `starts` holds where they begin in the next one, which is fetched meanwhile.
+    fn step<S: Sink>(
+        &self,
+        steps: Steps<'a>,
+        keys: &Keys,
+        starts: &mut Vec<Starts>,
+        out: &mut [S::Value],
+        sink: &S,
+    ) {
+        starts.clear();
+        starts.extend(keys.groups().map(|(keys, _)| self.starts(steps, 0, keys)));
+        for (tree, &root) in self.roots.iter().enumerate() {
+            let depths = self.below_crown(self.depths(tree));
+            let mut ahead = self.next_tree(tree, starts.len());
+            let whole = ahead.len() > 0;
+            let groups = keys.groups().zip(&mut *starts);
+            for (((keys, nan), starts), out) in groups.zip(out.chunks_mut(LANES * sink.per_row())) {
+                if nan && !self.nodes.missing.is_empty() {
+                    sink.rows(out, tree, &self.walk(root, keys, nan));
+                    continue;
+                }
+                let here = std::mem::replace(starts, self.starts(steps, tree + 1, keys));
+                if let Some(nodes) = ahead.next() {
+                    prefetch(nodes);
+                }
+                if !whole {
+                    starts.nodes().iter().for_each(|&node| self.prefetch_node(node));
+                }
+                sink.rows(out, tree, &steps.rows(&here, depths, keys));
+            }
+        }
+    }
+
+    /// Where up to 16 rows begin in a tree: below its crown, or else at the root.
+    #[inline]
+    fn starts(&self, steps: Steps<'a>, tree: usize, keys: &[RowKeys]) -> Starts {
+        let root = self.roots.get(tree).copied().unwrap_or(0);
+        match self.crowns.get(tree) {
+            Some(crown) => steps.below_crown(crown, root, keys),
+            None => steps.at([root; LANES]),
+        }
+    }
+
+    /// Depths of walks that begin below a crown, if there are any.
+    fn below_crown(&self, depths: Depths) -> Depths {
+        if self.crowns.is_empty() {
+            return depths;
+        }
+        let Depths { sure, most } = depths;
+        Depths { sure: sure.saturating_sub(CROWN_LEVELS), most: most.saturating_sub(CROWN_LEVELS) }
+    }
+
     /// The nodes of the tree after `tree`, a part for each group of rows; none if fetching them ahead does not pay.
-    fn next_tree(&self, tree: usize, n_rows: usize, n_groups: usize) -> std::slice::Chunks<'a, u64> {
+    fn next_tree(&self, tree: usize, n_groups: usize) -> std::slice::Chunks<'a, u64> {
         let start = self.roots.get(tree + 1).map_or(usize::MAX, |&root| root as usize);
         let end = self.roots.get(tree + 2).map_or(self.nodes.nodes.len(), |&root| root as usize);
         let words: &[u64] = bytemuck::cast_slice(self.nodes.nodes.get(start..end).unwrap_or_default());
         let lines = words.len() / 8;
-        let pays = self.steps.is_some() && lines > 8 && lines <= n_rows * LINES_PER_ROW;
-        let words = if pays { words } else { &[] };
+        let [bare, crowned] = LINES_PER_GROUP;
+        let most = n_groups * if self.crowns.is_empty() { bare } else { crowned };
+        let words = if lines > 8 && lines <= most { words } else { &[] };
         words.chunks(lines.div_ceil(n_groups).max(1) * 8)
     }
 
@@ -277,14 +328,19 @@ impl<'a, N: Node> Compact<'a, N> {
         }
     }
 
-    fn slow_rows(&self, root: u64, keys: &[[u32; LANES]], nan: bool) -> Arrived {
+    /// Up to 16 rows from the root to their leaves, on any processor.
+    fn walk(&self, root: u64, keys: &[RowKeys], nan: bool) -> Arrived {
         let mut at = [root as usize; LANES];
         if nan && !self.nodes.missing.is_empty() {
             self.nodes.walk::<LANES, true>(&mut at, |feature, lane| keys[feature][lane]);
         } else {
             self.nodes.walk::<LANES, false>(&mut at, |feature, lane| keys[feature][lane]);
         }
-        Arrived { at, leaf: at.map(|at| self.nodes.nodes[at].low()) }
+        self.arrived(at)
+    }
+
+    fn arrived(&self, at: [usize; LANES]) -> Arrived {
+        Arrived { at: at.map(|at| at as u64), leaf: at.map(|at| self.nodes.nodes[at].low()) }
     }
 
     /// One row through all trees, [`LANES`] at a time.
@@ -295,7 +351,7 @@ impl<'a, N: Node> Compact<'a, N> {
         let (outs, rest_outs) = arrivals.as_chunks_mut::<LANES>();
         for (chunk, (roots, out)) in together.iter().zip(outs).enumerate() {
             let next = together.get(chunk + 1).map_or(rest, |roots| roots);
-            next.iter().for_each(|&root| self.prefetch_root(root));
+            next.iter().for_each(|&root| self.prefetch_node(root));
             fill(out, &self.trees(roots, chunk * LANES, keys, nan));
         }
         if rest.is_empty() {
@@ -318,11 +374,11 @@ impl<'a, N: Node> Compact<'a, N> {
         } else {
             self.nodes.walk::<LANES, false>(&mut at, |feature, _| keys[feature][0]);
         }
-        Arrived { at, leaf: at.map(|at| self.nodes.nodes[at].low()) }
+        self.arrived(at)
     }
 
-    fn prefetch_root(&self, root: u64) {
-        if let Some(node) = self.nodes.nodes.get(root as usize) {
+    fn prefetch_node(&self, at: u64) {
+        if let Some(node) = self.nodes.nodes.get(at as usize) {
             prefetch(bytemuck::cast_slice(std::slice::from_ref(node)));
         }
     }
@@ -339,6 +395,6 @@ impl<'a, N: Node> Compact<'a, N> {
 
 fn fill(out: &mut [Arrival], arrived: &Arrived) {
     for (lane, out) in out.iter_mut().enumerate() {
-        *out = Arrival { at: arrived.at[lane], leaf: arrived.leaf[lane] };
+        *out = Arrival { at: arrived.at[lane] as usize, leaf: arrived.leaf[lane] };
     }
 }

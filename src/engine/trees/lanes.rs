@@ -18,8 +18,8 @@ use crate::model::plan::{Float, Head, TreeLayout, Trees};
 
 /// Tiles that run through a group before the next one is fetched: its nodes and leaves stay in the first-level cache.
 const TILES: usize = 4;
-/// Rows below which trees are asked side by side instead of rows.
-const FEW_ROWS: usize = 12;
+/// Rows below which trees are asked side by side instead of rows, for heaps of depth 3 and for larger trees.
+const FEW_ROWS: [usize; 2] = [6, 10];
 /// Trees whose leaves are found before they are added.
 const TOGETHER: usize = 8;
 /// Answers (rows times trees) below which threads do not pay.
@@ -256,10 +256,11 @@ impl<'a, F: Real + Element + Default + Send + Sync, C> Lanes<'a, F, C> {
         let alone = threads == 1 || n <= ROWS || n.saturating_mul(self.n_trees) < SMALL;
         let share = if alone { TILES * ROWS } else { n.div_ceil(threads).min(TILES * ROWS) };
         let rows = share.next_multiple_of(ROWS);
+        let few_rows = FEW_ROWS[usize::from(self.heap.is_none_or(|depth| depth > 3))];
         let block = |tiles: &mut Vec<Tile>, (block, out): (usize, &mut [V::Out])| {
             let first = block * rows;
             let x = x.slice_axis(Axis(0), Slice::from(first..n.min(first + rows)));
-            if x.nrows() < FEW_ROWS {
+            if x.nrows() < few_rows {
                 self.by_row(&x, out, per_row, visit);
             } else {
                 self.by_tile(&x, out, per_row, visit, tiles);

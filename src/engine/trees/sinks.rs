@@ -169,7 +169,7 @@ impl Sink for Numbers<'_> {
 
     fn rows(&self, out: &mut [i64], tree: usize, arrived: &Arrived) {
         for (out, &at) in out.chunks_exact_mut(self.n_trees).zip(&arrived.at) {
-            out[tree] = i64::from(self.origin[at]);
+            out[tree] = i64::from(self.origin[at as usize]);
         }
     }
 

@@ -44,6 +44,15 @@ pub(crate) fn threshold_key(threshold: f64) -> u32 {
     row_key(if f64::from(nearest) > threshold { nearest.next_down() } else { nearest })
 }
 
+/// Levels of a crown.
+pub(crate) const CROWN_LEVELS: u32 = 4;
+
+/// The first four levels of a tree as a heap, to be asked for many rows at once: of its 15 splits the threshold keys, then
+/// the features, each followed by a word that means nothing; then where each of 16 rows of answers leads, in nodes from the root.
+///
+/// A leaf above them is a split that nothing goes right at.
+pub(crate) type Crown = [[u32; 16]; 3];
+
 /// The first bit of the feature of a narrow node.
 const FEATURE_SHIFT: u32 = 35;
 

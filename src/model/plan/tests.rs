@@ -33,6 +33,7 @@ fn stump() -> (Trees, Memory) {
         leaves: ArrayId(2),
         missing: None,
         depths: None,
+        crowns: None,
         origin: ArrayId(3),
     };
     let trees = Trees {
@@ -168,6 +169,27 @@ fn nodes_that_lead_out_of_their_tree_are_refused() {
         arrays.arrays[0].1[4] |= 1 << bit;
         assert!(check(trees, &arrays).contains("node 0 of tree 0 has bits set that belong to no field"));
     }
+}
+
+#[test]
+fn crowns_that_lead_out_of_their_tree_are_refused() {
+    let with = |part: usize, word: u32| {
+        let (mut trees, mut arrays) = stump();
+        let mut crown: compact::Crown = [[u32::MAX; 16], [2; 16], [1; 16]];
+        crown[part][7] = word;
+        arrays.arrays.push(array(
+            Dtype::U32,
+            &[1, 3, 16],
+            bytemuck::cast_slice(crown.as_flattened()).to_vec(),
+        ));
+        if let TreeLayout::Compact { crowns, .. } = &mut trees.layout {
+            *crowns = Some(ArrayId(4));
+        }
+        check(trees, &arrays)
+    };
+    assert_eq!(["fine"; 3], [with(0, 0), with(1, 0), with(2, 2)]);
+    assert!(with(1, 3).contains("`crowns` is 3, expected features up to 2"), "{}", with(1, 3));
+    assert!(with(2, 3).contains("`crowns` is 3, expected nodes below 3"), "{}", with(2, 3));
 }
 
 #[test]

@@ -417,6 +417,9 @@ pub enum TreeLayout {
         /// `u8 [n_trees, 2]`: the mean and the largest depth of a leaf, at most 255. It may be wrong; walks then take longer.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         depths: Option<ArrayId>,
+        /// `u32 [n_trees, 3, 16]`: the first four levels of every tree once more. Absent: they would not pay.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        crowns: Option<ArrayId>,
         /// `u32 [n_nodes]`: the library's own number of the node within its tree. Only `apply` reads it.
         origin: ArrayId,
     },

@@ -13,11 +13,14 @@ use crate::format::dtype::Dtype;
 use crate::format::{ArrayId, ArrayInfo, Order, Role};
 use crate::model::lower::trees::nodes::{Nodes, Split};
 use crate::model::lower::{Staged, StagedData};
-use crate::model::plan::compact::{Node, Packing};
+use crate::model::plan::compact::{CROWN_LEVELS, Crown, Node, Packing};
 use crate::model::plan::{Encoding, TreeLayout};
 
 /// Bytes that an array may take in memory before it goes to a temporary file.
 pub(super) const SPOOL_BYTES: usize = 32 << 20;
+
+/// Mean depth of leaves from which crowns pay.
+const CROWNED_DEPTH: usize = 7;
 
 /// The arrays of a layout so far.
 pub(super) struct Layout {
@@ -29,6 +32,7 @@ pub(super) struct Layout {
     missing: Vec<u64>,
     any_missing: bool,
     depths: Vec<u8>,
+    crowns: Vec<Crown>,
 }
 
 impl Layout {
@@ -45,6 +49,7 @@ impl Layout {
             missing: Vec::new(),
             any_missing: false,
             depths: Vec::new(),
+            crowns: Vec::new(),
         }
     }
 
@@ -54,6 +59,7 @@ impl Layout {
         let end = start + order.len() as u64;
         self.roots.push(end);
         self.depths.extend(depths);
+        self.crowns.push(crown(tree, order, self.packing));
         self.missing.resize(end.div_ceil(64) as usize, 0);
         if self.wide { self.emit::<[u64; 2]>(tree, order) } else { self.emit::<u64>(tree, order) }?;
         for (at, placed) in (start..).zip(order) {
@@ -65,6 +71,12 @@ impl Layout {
         let number = |placed: &Placed| if placed.node == EMPTY { 0 } else { tree.origin(placed.node) };
         let origin: Vec<u32> = order.iter().map(number).collect();
         self.origin.write_all(bytemuck::cast_slice(&origin))
+    }
+
+    /// Whether crowns pay: there are levels enough below them.
+    fn crowned(&self) -> bool {
+        let steps: usize = self.depths.iter().step_by(2).map(|&mean| usize::from(mean)).sum();
+        !self.wide && steps >= self.crowns.len() * CROWNED_DEPTH
     }
 
     fn emit<N: Node>(&mut self, tree: &Nodes, order: &[Placed]) -> io::Result<()> {
@@ -82,7 +94,7 @@ impl Layout {
 
     /// The arrays, and the table of leaf values last.
     pub(super) fn finish(self, leaves: Staged) -> LaidOut {
-        let n_nodes = self.roots.last().copied().unwrap_or(0);
+        let (n_nodes, crowned) = (self.roots.last().copied().unwrap_or(0), self.crowned());
         let roots = bytemuck::cast_slice(&self.roots).to_vec();
         let node_shape = if self.wide { vec![n_nodes, 2] } else { vec![n_nodes] };
         let depths = vec![self.depths.len() as u64 / 2, 2];
@@ -93,6 +105,10 @@ impl Layout {
             Staged::memory("depths", Dtype::U8, depths, self.depths),
         ];
         let (wide, any_missing) = (self.wide, self.any_missing);
+        if crowned {
+            let crowns = bytemuck::cast_slice(&self.crowns).to_vec();
+            arrays.push(Staged::memory("crowns", Dtype::U32, vec![self.crowns.len() as u64, 3, 16], crowns));
+        }
         if any_missing {
             let missing = bytemuck::cast_slice(&self.missing).to_vec();
             arrays.push(Staged::memory("missing", Dtype::U64, vec![self.missing.len() as u64], missing));
@@ -107,11 +123,32 @@ impl Layout {
             wide,
             origin: ids[2],
             depths: Some(ids[3]),
-            missing: any_missing.then(|| ids[4]),
+            crowns: crowned.then(|| ids[4]),
+            missing: any_missing.then(|| ids[ids.len() - 2]),
             leaves: ids[ids.len() - 1],
         };
         LaidOut { arrays, layout: Box::new(layout) }
     }
+}
+
+/// The first levels of a tree whose nodes have places.
+fn crown(tree: &Nodes, order: &[Placed], packing: Packing) -> Crown {
+    const SPLITS: usize = (1 << CROWN_LEVELS) - 1;
+    let mut places = [0u32; 2 * SPLITS + 1];
+    let [mut thresholds, mut features, mut below] = [[0; 16]; 3];
+    for split in 0..SPLITS {
+        let at = places[split];
+        let placed = order[at as usize];
+        let node = tree.node(placed.node);
+        let left = at + placed.distance;
+        places[2 * split + 1] = left;
+        (thresholds[split], features[split], places[2 * split + 2]) = match node.split {
+            Some(own) => (node.low, own.feature, left + 1),
+            None => (u32::MAX, packing.leaf_feature(), left),
+        };
+    }
+    below.copy_from_slice(&places[SPLITS..]);
+    [thresholds, features, below]
 }
 
 /// Makes a layout from the ids of its arrays.

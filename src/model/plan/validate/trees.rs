@@ -3,7 +3,7 @@
 
 use crate::format::ArrayId;
 use crate::format::dtype::{Dtype, Kind};
-use crate::model::plan::compact::{Node, Packing};
+use crate::model::plan::compact::{Crown, Node, Packing};
 use crate::model::plan::validate::{Check, MAX_COLUMNS};
 use crate::model::plan::{
     Boosted, BoostedKind, BoostedLink, Categories, CategoryRule, Encoding, Float, Forest, ForestKind, Head,
@@ -36,6 +36,7 @@ impl Check<'_> {
                 leaves,
                 missing,
                 depths,
+                crowns,
                 origin,
             } => {
                 let mut n_columns = u64::from(trees.n_features);
@@ -56,6 +57,10 @@ impl Check<'_> {
                 }
                 if let Some(depths) = depths {
                     self.array::<u8>("depths", depths, &[u64::from(trees.n_trees), 2])?;
+                }
+                if let Some(crowns) = crowns {
+                    let crowns = self.array::<u32>("crowns", crowns, &[u64::from(trees.n_trees), 3, 16])?;
+                    self.crowns(bytemuck::cast_slice(crowns), n_columns, roots)?;
                 }
                 self.array::<u32>("origin", origin, &[n_nodes])?;
                 let check =
@@ -197,6 +202,20 @@ impl Check<'_> {
             }
         }
         Ok(n_sets)
+    }
+
+    /// Crowns read columns that there are, and lead to nodes of their tree.
+    fn crowns(&self, crowns: &[Crown], n_columns: u32, roots: &[u64]) -> Result<(), PlanError> {
+        for (span, [_, features, below]) in roots.windows(2).zip(crowns) {
+            if let Some(&feature) = features.iter().find(|&&feature| feature > n_columns) {
+                return Err(self.field("crowns", &format!("features up to {n_columns}"), u64::from(feature)));
+            }
+            let len = span[1].saturating_sub(span[0]);
+            if let Some(&node) = below.iter().find(|&&node| u64::from(node) >= len) {
+                return Err(self.field("crowns", &format!("nodes below {len}"), u64::from(node)));
+            }
+        }
+        Ok(())
     }
 
     /// `u32 [n + 1]`: from 0, never going back.
