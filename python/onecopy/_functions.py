@@ -17,7 +17,7 @@ def convert(
     metadata: "Mapping[str, Any] | None" = None,
     progress: "Progress | None" = None,
 ) -> str:
-    """Make a model file of a pickle, joblib, .npy or LightGBM text file, without running any of it.
+    """Make a model file of a pickle, joblib, .npy, XGBoost (JSON, UBJSON) or LightGBM text file, without running it.
 
     Parameters
     ----------
