@@ -8,6 +8,7 @@ mod convert;
 mod engine;
 mod format;
 mod mapping;
+mod memory;
 mod model;
 mod ops;
 #[cfg(feature = "serve")]
@@ -46,10 +47,12 @@ pub use model::verify::{VerifyError, VerifyOptions, VerifyReport};
 pub use model::{Model, OpenError};
 pub use ops::convert::{ConvertFileError, ConvertOptions, ConvertReport, convert};
 pub use ops::dump::{Dump, DumpError, DumpOptions, DumpReport, Pickled};
+pub use ops::hot::{HotError, HotOptions, Share};
 pub use ops::inspect::{ArraySummary, Inspection, Native, ObjectSummary, Total};
-pub use ops::rewrite::{ArchiveOptions, RewriteError, RewriteReport, archive, restore, restore_in_memory};
+pub use ops::rewrite::{ArchiveOptions, RewriteError, RewriteReport, archive, restore};
 pub use ops::user::{FileWriteError, FileWriter};
 pub use ops::verify::{VerifyFileError, verify};
+pub use store::cache::{Cache, CacheEntry, CacheError, Cleared};
 pub use store::fs::{PublishError, StepError, publish};
 
 /// Runs the examples of the README.

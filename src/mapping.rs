@@ -4,11 +4,14 @@
 use std::fs::File;
 use std::io;
 use std::ops::Range;
-use std::os::unix::fs::{FileTypeExt, OpenOptionsExt};
+use std::os::fd::{AsFd, BorrowedFd};
+use std::os::unix::fs::{FileTypeExt, MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
 use memmap2::{Advice, Mmap, MmapMut, MmapOptions};
 use nix::fcntl::OFlag;
+
+use crate::memory;
 
 #[cfg(target_endian = "big")]
 compile_error!("onecopy maps little-endian numbers and shows them as they are: big-endian machines cannot");
@@ -44,6 +47,16 @@ pub enum MapError {
         /// What it is.
         found: &'static str,
     },
+    /// A descriptor of something that others can change or shorten.
+    #[error(
+        "{} is no sealed file in memory; send the descriptor of a model that was opened with share=\"memfd\" or \
+         guard=\"memfd\"",
+        path.display()
+    )]
+    NotSealed {
+        /// What it was called.
+        path: PathBuf,
+    },
     /// A file without bytes.
     #[error("{} is empty, expected a onecopy file; convert the model again", path.display())]
     Empty {
@@ -78,24 +91,40 @@ impl Mapping {
     ///
     /// [`MapError`] names the path.
     pub fn open(path: &Path) -> Result<Self, MapError> {
-        let failed = |action| move |source| MapError::Io { path: path.to_owned(), action, source };
-        let file = open(path).map_err(failed("open"))?;
-        let metadata = file.metadata().map_err(failed("examine"))?;
-        if !metadata.is_file() {
-            let found = kind_of(metadata.file_type());
-            return Err(MapError::NotAFile { path: path.to_owned(), found });
-        }
-        if metadata.len() == 0 {
-            return Err(MapError::Empty { path: path.to_owned() });
-        }
-        Self::map(file, path, metadata.len())
+        let (file, len) = open_regular(path)?;
+        Self::map(file, path, len)
     }
 
-    /// Maps a file that only this process has, such as one in memory; `path` is for messages.
+    /// Maps an open file; `path` is for messages.
     pub(crate) fn of_file(file: File, path: &Path) -> Result<Self, MapError> {
-        let failed = |source| MapError::Io { path: path.to_owned(), action: "examine", source };
-        let len = file.metadata().map_err(failed)?.len();
+        let len = examine(&file, path)?;
         Self::map(file, path, len)
+    }
+
+    /// Seals a file in memory, so that nobody can change or shorten it any more, and maps it; `path` is for messages.
+    pub(crate) fn seal(file: File, path: &Path) -> Result<Self, MapError> {
+        let sealed = memory::seal(file);
+        Self::of_file(
+            sealed.map_err(|source| MapError::Io { path: path.to_owned(), action: "seal", source })?,
+            path,
+        )
+    }
+
+    /// Maps a sealed file in memory that another process may have made and sent; `path` is for messages.
+    ///
+    /// # Errors
+    ///
+    /// [`MapError::NotSealed`] if somebody could still change it.
+    pub fn of_sealed(file: File, path: &Path) -> Result<Self, MapError> {
+        if !memory::is_sealed(&file) {
+            return Err(MapError::NotSealed { path: path.to_owned() });
+        }
+        Self::of_file(file, path)
+    }
+
+    /// The descriptor of a sealed file in memory, which other processes can map; `None` for other files.
+    pub fn sealed(&self) -> Option<BorrowedFd<'_>> {
+        memory::is_sealed(&self.file).then(|| self.file.as_fd())
     }
 
     fn map(file: File, path: &Path, len: u64) -> Result<Self, MapError> {
@@ -105,7 +134,8 @@ impl Mapping {
         options.len(len);
         // SAFETY: `MmapOptions::map` asks that nobody changes or shortens the file while it is mapped. We cannot
         // check that. `store::fs` keeps it for our own files: they are written without a name, synced,
-        // renamed, and never opened for writing again (SAFETY.md, "mapped files").
+        // renamed, and never opened for writing again (SAFETY.md, "mapped files"). Files in memory are sealed first: the
+        // system then refuses both to everybody.
         let map = unsafe { options.map(&file) }.map_err(failed)?;
         Ok(Mapping { map, file, path: path.to_owned() })
     }
@@ -122,6 +152,11 @@ impl Mapping {
         let mut map = unsafe { options.map_copy(&self.file) }.map_err(|source| self.failed("map", source))?;
         let (start, len) = (map.as_mut_ptr() as usize, map.len());
         Ok(CopyOnWrite { _map: map, start, len })
+    }
+
+    /// The permissions of the file.
+    pub(crate) fn mode(&self) -> u32 {
+        self.file.metadata().map_or(0, |metadata| metadata.mode())
     }
 
     /// The path it was opened with.
@@ -175,6 +210,32 @@ impl CopyOnWrite {
 impl AsRef<[u8]> for Mapping {
     fn as_ref(&self) -> &[u8] {
         &self.map
+    }
+}
+
+/// A file to read, of any kind.
+pub(crate) fn open_file(path: &Path) -> Result<File, MapError> {
+    open(path).map_err(|source| MapError::Io { path: path.to_owned(), action: "open", source })
+}
+
+/// A regular file to read, and its length, which is not 0.
+pub(crate) fn open_regular(path: &Path) -> Result<(File, u64), MapError> {
+    let file = open_file(path)?;
+    let len = examine(&file, path)?;
+    Ok((file, len))
+}
+
+/// The length of a regular file with bytes in it.
+fn examine(file: &File, path: &Path) -> Result<u64, MapError> {
+    let failed = |source| MapError::Io { path: path.to_owned(), action: "examine", source };
+    let metadata = file.metadata().map_err(failed)?;
+    if !metadata.is_file() {
+        let found = kind_of(metadata.file_type());
+        return Err(MapError::NotAFile { path: path.to_owned(), found });
+    }
+    match metadata.len() {
+        0 => Err(MapError::Empty { path: path.to_owned() }),
+        len => Ok(len),
     }
 }
 

@@ -5,10 +5,17 @@ from collections.abc import Iterable
 from typing import Any
 
 from onecopy import _onecopy, _reference
+from onecopy._place import Place
 
 
 def load(
-    path: "str | os.PathLike[str]", *, mmap_mode: "str | None" = "r", trusted: "Iterable[str] | None" = None
+    path: "str | os.PathLike[str] | int",
+    *,
+    mmap_mode: "str | None" = "r",
+    trusted: "Iterable[str] | None" = None,
+    cache: "str | os.PathLike[str] | None" = None,
+    share: str = "cache",
+    guard: "str | None" = None,
 ) -> Any:
     """Rebuild the object of a model file on the memory of the file.
 
@@ -18,13 +25,20 @@ def load(
 
     Parameters
     ----------
-    path : str or path-like
-        A file made by `dump` or `convert`.
+    path : str, path-like or int
+        A file made by `dump`, `convert` or `archive`. A number is the descriptor of a model in memory, see
+        `Model.fileno`; it stays open.
     mmap_mode : {"r", "c", None}, default="r"
         "r": arrays are read-only. "c": arrays can be written to, each process keeps its own changes, the file stays
         as it is. None: ordinary arrays, read into memory.
     trusted : iterable of str, default=None
         Types and functions of your own that the file may use, such as `"shop.features.Clip"`.
+    cache : str or path-like, default=None
+        The folder in which archives are restored, as for `open`.
+    share : {"cache", "memfd"}, default="cache"
+        Where the bytes lie, as for `open`.
+    guard : {None, "memfd"}, default=None
+        "memfd": nobody can change what was loaded, as for `open`.
 
     Returns
     -------
@@ -49,8 +63,10 @@ def load(
     array([0., 1., 2.])
     """
     names = _names(trusted)
-    loaded, digest = _onecopy.load(os.fspath(path), mmap_mode, names)
-    _reference.remember(loaded, path, digest, mmap_mode, names)
+    place = Place.of(path, cache, share, guard)
+    loaded, digest = _onecopy.load(place.path, mmap_mode, names, *place.how)
+    if isinstance(place.path, str):
+        _reference.remember(loaded, place.path, digest, mmap_mode, names, place.how)
     return loaded
 
 

@@ -1,5 +1,6 @@
 """A model that predicts without the library that trained it."""
 
+import io
 import json
 import os
 import types
@@ -11,25 +12,45 @@ import numpy as np
 from onecopy import _input, _reference
 from onecopy._errors import UnsupportedModelError
 from onecopy._onecopy import NativeModel
+from onecopy._place import Place
 
 METHODS = (
     "predict", "predict_proba", "predict_log_proba", "decision_function", "score_samples", "apply", "transform"
 )
 
 
-def open(path: "str | os.PathLike[str]", *, threads: "int | None" = None) -> "Model":
+def open(
+    path: "str | os.PathLike[str] | int",
+    *,
+    threads: "int | None" = None,
+    cache: "str | os.PathLike[str] | None" = None,
+    share: str = "cache",
+    guard: "str | None" = None,
+) -> "Model":
     """Open a model file to predict from it, with NumPy alone.
 
     The file is mapped, not read: opening takes as long for ten gigabytes as for ten megabytes, and all processes that
-    open it share one copy.
+    open it share one copy. An archive is restored first, by whoever opens it first, and what was restored is mapped.
 
     Parameters
     ----------
-    path : str or path-like
-        A file made by `dump` or `convert`.
+    path : str, path-like or int
+        A file made by `dump`, `convert` or `archive`. A number is the descriptor of a model in memory, see
+        `Model.fileno`; it stays open.
     threads : int, default=None
         Threads for one call; as many as the machine has if None. Answers do not depend on it, and little work is done by
         the calling thread alone. Where a worker process runs for each core, 1 is right.
+    cache : str or path-like, default=None
+        The folder in which archives are restored. If None, ``$ONECOPY_CACHE``, ``$XDG_CACHE_HOME/onecopy`` or
+        ``~/.cache/onecopy``. What was used longest ago is removed when it would hold more than
+        ``$ONECOPY_CACHE_BYTES``, or 16 GiB; processes that have it open keep it.
+    share : {"cache", "memfd"}, default="cache"
+        Where the bytes lie that processes share. "cache": in the file, for an archive in the restored one. "memfd": in
+        memory that nobody can change (Linux), which forked processes have too, and others by `Model.fileno`; each call
+        makes its own.
+    guard : {None, "memfd"}, default=None
+        "memfd": the file is copied into such memory, and every byte of the copy is compared with checksums and digests. Whoever
+        changes, shortens or replaces the file afterwards does not change the model. For files that others can write to.
 
     Returns
     -------
@@ -41,7 +62,7 @@ def open(path: "str | os.PathLike[str]", *, threads: "int | None" = None) -> "Mo
     FormatError
         If the file is damaged, or no model file.
     OSError
-        If it cannot be read.
+        If it cannot be read, or there is no place for what is restored.
 
     See Also
     --------
@@ -58,11 +79,17 @@ def open(path: "str | os.PathLike[str]", *, threads: "int | None" = None) -> "Mo
     array([4., 6.])
     >>> model.methods
     ('predict',)
+
+    An archive is used like any other file.
+
+    >>> cold = onecopy.archive(path)
+    >>> onecopy.open(cold, cache=os.path.dirname(path)).predict([[2.0]])
+    array([4.])
     """
-    path = os.path.abspath(os.fspath(path))
     if threads is not None and (not isinstance(threads, int) or threads < 1):
         raise ValueError(f"threads must be None or at least 1, found {threads!r}")
-    return Model(NativeModel(path), path, threads)
+    place = Place.of(path, cache, share, guard)
+    return Model(NativeModel(place.path, *place.how), place, threads)
 
 
 class _Method:
@@ -104,8 +131,8 @@ class Model:
 
     Attributes
     ----------
-    path : str
-        The file.
+    path : str or int
+        The file, or the descriptor.
     digest : str
         The identity of its content, in hexadecimal.
     native : bool
@@ -220,10 +247,10 @@ class Model:
         """,
     )
 
-    def __init__(self, native: NativeModel, path: str, threads: "int | None") -> None:
+    def __init__(self, native: NativeModel, place: Place, threads: "int | None") -> None:
         self._native = native
         self._threads = threads
-        self.path = path
+        self.path, self._how = place
         self.digest: str = native.digest
         self.methods: tuple[str, ...] = tuple(native.methods)
         self.native: bool = native.uncovered is None
@@ -317,8 +344,42 @@ class Model:
         missing = set(METHODS) - set(self.methods) if self.native else set()
         return sorted(set(super().__dir__()) - missing)
 
+    def fileno(self) -> int:
+        """The descriptor of the memory that the model lies in, for other processes.
+
+        Send it with `socket.send_fds` or `multiprocessing.reduction.send_handle`; there, `open` or `load` take what was
+        received, and map the same memory after they have seen that nobody can change it.
+
+        Returns
+        -------
+        int
+            The model's own: it is closed when the model and its arrays are gone.
+
+        Raises
+        ------
+        io.UnsupportedOperation
+            If the model lies in a file, which other processes open by its path.
+
+        Examples
+        --------
+        >>> import onecopy, os, tempfile
+        >>> from sklearn.linear_model import LinearRegression
+        >>> path = os.path.join(tempfile.mkdtemp(), "line.onecopy")
+        >>> onecopy.dump(LinearRegression().fit([[0.0], [1.0]], [0.0, 2.0]), path)
+        >>> model = onecopy.open(path, share="memfd")
+        >>> onecopy.load(model.fileno()).predict([[2.0]])
+        array([4.])
+        """
+        descriptor = self._native.descriptor()
+        if descriptor is None:
+            raise io.UnsupportedOperation(
+                f"{self.path} is mapped as a file, which other processes open by its path; share='memfd' or guard='memfd' hold "
+                "a model in memory"
+            )
+        return descriptor
+
     def __reduce__(self) -> tuple:
-        return _reference.reopen, (self.path, self.digest, self._threads)
+        return _reference.reopen, _reference.origin_of(self)
 
     def __copy__(self) -> "Model":
         return self

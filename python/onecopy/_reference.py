@@ -6,6 +6,7 @@ import weakref
 from typing import Any
 
 from onecopy._errors import StaleReferenceError
+from onecopy._place import USUAL, How, Place
 
 # What each loaded object came from, by its id: estimators may be equal without being the same, or have no hash.
 _LOADED: "dict[int, tuple[weakref.ref, tuple]]" = {}
@@ -23,7 +24,7 @@ os.register_at_fork(after_in_child=_after_fork)
 
 
 def remember(
-    obj: Any, path: "str | os.PathLike[str]", digest: str, mmap_mode: "str | None", trusted: "list[str]"
+    obj: Any, path: str, digest: str, mmap_mode: "str | None", trusted: "list[str]", how: How
 ) -> None:
     """Keep in mind what `load` made an object of, as long as the object lives."""
     key = id(obj)
@@ -31,7 +32,22 @@ def remember(
         known = weakref.ref(obj, lambda _: _LOADED.pop(key, None))
     except TypeError:
         return  # a dict or a list: `by_reference` says so
-    _LOADED[key] = known, (os.path.abspath(os.fspath(path)), digest, mmap_mode, tuple(trusted))
+    _LOADED[key] = known, (path, digest, mmap_mode, tuple(trusted), *_unusual(how))
+
+
+def _unusual(how: How) -> "tuple[How, ...]":
+    """What a handle says of `cache`, `share` and `guard`."""
+    return () if how == USUAL else (how,)
+
+
+def origin_of(model: Any) -> tuple:
+    """What a handle of an opened model holds."""
+    if not isinstance(model.path, str):
+        raise TypeError(
+            "a model opened from a descriptor has no path that could travel; send the descriptor itself, with "
+            "`socket.send_fds` or `multiprocessing.reduction.send_handle`"
+        )
+    return (model.path, model.digest, model._threads, *_unusual(model._how))
 
 
 def by_reference(model: Any) -> "Reference":
@@ -57,7 +73,8 @@ def by_reference(model: Any) -> "Reference":
 
     Notes
     -----
-    Changes that were made to the model after it was loaded do not travel.
+    Changes that were made to the model after it was loaded do not travel. `cache`, `share` and `guard` do: the other process
+    opens the file in the same way. With `share="memfd"` that is memory of its own; `Model.fileno` shares the one there is.
 
     Where the handle is unpickled, `StaleReferenceError` says that another file is behind the path, and
     `FileNotFoundError` that there is none.
@@ -78,7 +95,7 @@ def by_reference(model: Any) -> "Reference":
     from onecopy._model import Model
 
     if isinstance(model, Model):
-        return Reference(model, (model.path, model.digest, model._threads), opened=True)
+        return Reference(model, origin_of(model), opened=True)
     known = _LOADED.get(id(model))
     if known is None or known[0]() is not model:
         raise TypeError(
@@ -123,32 +140,33 @@ class Reference:
         return f"<onecopy.Reference to {type(self.model).__name__} in {self.path}>"
 
 
-def reopen(path: str, digest: str, threads: "int | None") -> Any:
+def reopen(path: str, digest: str, threads: "int | None", how: How = USUAL) -> Any:
     """The opened model behind a handle."""
     from onecopy._model import Model
     from onecopy._onecopy import NativeModel
 
-    key = ("open", path, digest, threads)
+    key = ("open", path, digest, threads, how)
     with _LOCK:
         model = _CACHE.get(key)
         if model is None:
-            native = NativeModel(path)
+            native = NativeModel(path, *how)
             _compare(path, digest, native.digest)
-            model = _CACHE[key] = Model(native, path, threads)
+            model = _CACHE[key] = Model(native, Place(path, how), threads)
     return model
 
 
-def reload(path: str, digest: str, mmap_mode: "str | None", trusted: "tuple[str, ...]") -> Any:
+def reload(path: str, digest: str, mmap_mode: "str | None", trusted: "tuple[str, ...]", how: How = USUAL) -> Any:
     """The loaded model behind a handle."""
+    from onecopy import _onecopy
     from onecopy._load import load
-    from onecopy._onecopy import NativeModel
 
-    key = ("load", path, digest, mmap_mode, trusted)
+    key = ("load", path, digest, mmap_mode, trusted, how)
     with _LOCK:
         model = _CACHE.get(key)
         if model is None:
-            _compare(path, digest, NativeModel(path).digest)
-            model = load(path, mmap_mode=mmap_mode, trusted=trusted)
+            _compare(path, digest, _onecopy.digest(path))
+            cache, share, guard = how
+            model = load(path, mmap_mode=mmap_mode, trusted=trusted, cache=cache, share=share, guard=guard)
             known = _LOADED.get(id(model))
             if known is not None:
                 _compare(path, digest, known[1][1])

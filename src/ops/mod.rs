@@ -4,6 +4,7 @@
 pub(crate) mod convert;
 mod describe;
 pub(crate) mod dump;
+pub(crate) mod hot;
 pub(crate) mod inspect;
 mod model_file;
 pub(crate) mod rewrite;

@@ -6,7 +6,6 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use nix::sys::memfd::{MFdFlags, memfd_create};
 use rayon::{ThreadPool, ThreadPoolBuilder};
 
 use crate::format::codec::Codec;
@@ -90,14 +89,6 @@ pub enum RewriteError {
     /// The target cannot be published.
     #[error(transparent)]
     Publish(StepError),
-    /// The content cannot be held in memory.
-    #[error("cannot restore {} in memory; use `onecopy restore` and the file that it writes", path.display())]
-    InMemory {
-        /// The archive.
-        path: PathBuf,
-        /// Why.
-        source: io::Error,
-    },
     /// No thread could be started.
     #[error("cannot start threads")]
     Threads(#[source] rayon::ThreadPoolBuildError),
@@ -129,37 +120,25 @@ pub fn restore(src: &Path, dst: &Path, progress: OnProgress<'_>) -> Result<Rewri
     rewrite(src, dst, Codec::Raw, progress)
 }
 
-/// Bytes that an archive of any length may take in memory.
-const SMALL_IN_MEMORY: u64 = 1 << 30;
-/// How many times its own length a larger one may take.
-const MAX_RATIO: u64 = 100;
+/// Bytes of all arrays of a file as they are in memory.
+pub(crate) fn restored_len(model: &Model<Mapping>) -> u64 {
+    model.index().segments().iter().fold(0, |sum, segment| sum.saturating_add(segment.raw_len))
+}
 
-/// The content of an archive in memory, in a file without a name that forked processes share.
-///
-/// # Errors
-///
-/// [`RewriteError`]; [`RewriteError::InMemory`] if there is no such memory, or the archive would take far more of it than archives do.
-pub fn restore_in_memory(archive: &Model<Mapping>) -> Result<Model<Mapping>, RewriteError> {
-    let path = archive.data().path();
-    let refused = |source| RewriteError::InMemory { path: path.to_owned(), source };
-    let raw =
-        archive.index().segments().iter().fold(0u64, |sum, segment| sum.saturating_add(segment.raw_len));
-    if raw > SMALL_IN_MEMORY.max(archive.len_bytes().saturating_mul(MAX_RATIO)) {
-        let message = format!("it would take {raw} bytes, far more than archives do");
-        return Err(refused(io::Error::new(io::ErrorKind::QuotaExceeded, message)));
-    }
-    let features = |source| RewriteError::Features { path: path.to_owned(), source };
+/// Writes the content of an open archive to an empty file, ready to be mapped, and compares it with its digest. `dst`
+/// is for messages.
+pub(crate) fn restore_into(
+    archive: &Model<Mapping>,
+    file: &mut File,
+    dst: &Path,
+    progress: OnProgress<'_>,
+) -> Result<(), RewriteError> {
+    let src = archive.data().path();
+    let features = |source| RewriteError::Features { path: src.to_owned(), source };
     archive.prologue().check_rewritable().map_err(features)?;
     let threads = ThreadPoolBuilder::new().build().map_err(RewriteError::Threads)?;
-    let memory = memfd_create(c"onecopy", MFdFlags::MFD_CLOEXEC).map_err(|errno| refused(errno.into()))?;
-    let mut file = File::from(memory);
-    let quiet = |_: Progress| {};
-    let (src, dst) = (path, Path::new("memory"));
-    let work = Rewrite { model: archive, src, dst, codec: Codec::Raw, threads: &threads, progress: &quiet };
-    work.write(&mut file)?;
-    let mapping = Mapping::of_file(file, path).map_err(OpenError::Map)?;
-    let opened = Model::from_bytes(mapping);
-    Ok(opened.map_err(|source| OpenError::Format { path: path.to_owned(), source })?)
+    let work = Rewrite { model: archive, src, dst, codec: Codec::Raw, threads: &threads, progress };
+    work.write(file).map(drop)
 }
 
 fn rewrite(

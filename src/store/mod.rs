@@ -1,4 +1,5 @@
 //! Files on disk: published whole or not at all.
 #![forbid(unsafe_code)]
 
+pub(crate) mod cache;
 pub(crate) mod fs;

@@ -4,8 +4,15 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// From the bottom up. Modules that share a row are siblings.
-const LAYERS: [&[&str]; 6] =
-    [&["format"], &["mapping"], &["model"], &["engine", "convert", "store"], &["ops"], &["serve"]];
+const LAYERS: [&[&str]; 7] = [
+    &["format"],
+    &["memory"],
+    &["mapping"],
+    &["model"],
+    &["engine", "convert", "store"],
+    &["ops"],
+    &["serve"],
+];
 
 /// Files that may hold `unsafe`, each listed in SAFETY.md.
 const UNSAFE_FILES: [&str; 4] =

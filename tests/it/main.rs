@@ -1,6 +1,7 @@
 //! Integration tests: a module per source module.
 
 mod architecture;
+mod cold;
 mod convert;
 mod examples;
 mod format;

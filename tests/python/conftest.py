@@ -1,5 +1,6 @@
 """Runs the built command, `target/release/onecopy`, as a user would."""
 
+import os
 import subprocess
 from pathlib import Path
 
@@ -29,6 +30,12 @@ class Command:
         self("predict", model, "x.npy", "--method", method, "-o", out)
         loaded = np.load(self.folder / out)
         return [loaded[key] for key in loaded.files] if out.endswith(".npz") else loaded
+
+
+@pytest.fixture(autouse=True, scope="session")
+def own_cache(tmp_path_factory):
+    """Archives are restored here, not in the home of whoever runs the tests."""
+    os.environ["ONECOPY_CACHE"] = str(tmp_path_factory.mktemp("cache"))
 
 
 @pytest.fixture

@@ -70,11 +70,43 @@ def test_an_archive_comes_back_whole(onecopy, forest):
     path = onecopy.folder / onecopy.convert(model)
     onecopy("archive", path)
     before = path.read_bytes()
-    np.save(onecopy.folder / "x.npy", x)
-    assert "onecopy restore" in onecopy("predict", "model.cold.onecopy", "x.npy", expect=1).stderr
+    assert (onecopy.ask("model.cold.onecopy", x) == model.predict(x)).all()
     onecopy("restore", "model.cold.onecopy", "-o", "back.onecopy")
     assert (onecopy.folder / "back.onecopy").read_bytes() == before
     onecopy("verify", "model.cold.onecopy", "--digest")
+
+
+@pytest.mark.parametrize("how", [[], ["--share", "memfd"], ["--guard", "memfd"]], ids=" ".join)
+@pytest.mark.parametrize("name", ["model.onecopy", "model.cold.onecopy"])
+def test_pools_share_archives_and_guarded_files(how, name, onecopy, forest):
+    model, x = forest
+    onecopy("archive", onecopy.convert(model))
+    np.save(onecopy.folder / "x.npy", x)
+    report = json.loads(onecopy("pool", name, "x.npy", "--workers", 3, "-o", "y.npy", "--json", *how).stdout)
+    assert (np.load(onecopy.folder / "y.npy") == model.predict(x)).all() and len(report["workers"]) == 3
+
+
+def test_the_cache_of_archives_can_be_listed_and_cleared(onecopy, forest):
+    model, x = forest
+    onecopy("archive", onecopy.convert(model))
+    digest = json.loads(onecopy("inspect", "model.cold.onecopy", "--json").stdout)["digest"]
+    np.save(onecopy.folder / "x.npy", x)
+    onecopy("predict", "model.cold.onecopy", "x.npy", "--cache", "restored")
+    listed = json.loads(onecopy("cache", "list", "--cache", "restored", "--json").stdout)
+    [entry] = listed["entries"]
+    assert entry["digest"] == digest and entry["bytes"] == listed["bytes"] == (onecopy.folder / "model.onecopy").stat().st_size
+    assert entry["digest"] in onecopy("cache", "list", "--cache", "restored").stdout
+    cleared = json.loads(onecopy("cache", "clear", "--cache", "restored", "--json").stdout)
+    assert (cleared["entries"], cleared["bytes"]) == (1, entry["bytes"])
+    assert json.loads(onecopy("cache", "list", "--cache", "restored", "--json").stdout)["entries"] == []
+
+
+def test_a_cache_that_cannot_be_is_named_with_what_to_do(onecopy, forest):
+    model, x = forest
+    onecopy("archive", onecopy.convert(model))
+    np.save(onecopy.folder / "x.npy", x)
+    told = onecopy("predict", "model.cold.onecopy", "x.npy", "--cache", "x.npy/below", expect=1).stderr
+    assert "x.npy/below" in told and "--cache" in told and "--share memfd" in told and "onecopy restore" in told
 
 
 def test_a_model_that_is_not_covered_says_so_and_is_kept(onecopy, forest):

@@ -6,6 +6,7 @@ mod csv_input;
 mod npy;
 mod out;
 mod paths;
+mod place;
 mod progress;
 mod results;
 mod table;

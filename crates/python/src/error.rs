@@ -6,8 +6,8 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use onecopy::{
-    ConvertFileError, Damage, FormatError, MapError, OpenError, RewriteError, StepError, VerifyError,
-    VerifyFileError,
+    CacheError, ConvertFileError, Damage, FormatError, HotError, MapError, OpenError, RewriteError,
+    StepError, VerifyError, VerifyFileError,
 };
 use pyo3::exceptions::{PyIsADirectoryError, PyMemoryError, PyOSError};
 use pyo3::prelude::*;
@@ -108,6 +108,12 @@ fn path_of(error: &(dyn Error + 'static)) -> Option<PathBuf> {
         (Some(ConvertFileError::Publish(step)), _) | (_, Some(RewriteError::Publish(step))) => Some(step),
         _ => error.downcast_ref::<StepError>(),
     };
+    if let Some(HotError::Write { folder, .. }) = error.downcast_ref() {
+        return Some(folder.clone());
+    }
+    if let Some(CacheError::Io { path, .. }) = error.downcast_ref() {
+        return Some(path.clone());
+    }
     match (mapped, step, error.downcast_ref::<ConvertFileError>()) {
         (Some(MapError::Io { path, .. }), _, _) => Some(path.clone()),
         (_, Some(StepError::Io { path, .. } | StepError::NotAFile { path, .. }), _) => Some(path.clone()),
@@ -120,6 +126,9 @@ fn path_of(error: &(dyn Error + 'static)) -> Option<PathBuf> {
 
 /// The failure to open a file that an error is or shows as its own.
 fn open_error<'a>(error: &'a (dyn Error + 'static)) -> Option<&'a OpenError> {
+    if let Some(HotError::Open(error) | HotError::Restore(RewriteError::Open(error))) = error.downcast_ref() {
+        return Some(error);
+    }
     match (error.downcast_ref(), error.downcast_ref()) {
         (Some(VerifyFileError::Open(error)), _) | (_, Some(RewriteError::Open(error))) => Some(error),
         _ => error.downcast_ref(),
@@ -128,6 +137,9 @@ fn open_error<'a>(error: &'a (dyn Error + 'static)) -> Option<&'a OpenError> {
 
 /// Whether a checksum says so.
 fn is_damage(error: &(dyn Error + 'static)) -> bool {
+    if let Some(HotError::Damaged { source, .. }) = error.downcast_ref() {
+        return is_damage(&**source);
+    }
     let wrong = matches!(
         error.downcast_ref(),
         Some(FormatError::Checksum { .. } | FormatError::Prologue { .. } | FormatError::Padding { .. })
@@ -163,7 +175,11 @@ fn os_error(
         return PyMemoryError::new_err(chain(error));
     }
     let text = io.to_string();
-    let text = text.split(" (os error").next().unwrap_or_default().to_owned();
+    let mut text = text.split(" (os error").next().unwrap_or_default().to_owned();
+    if let Some(HotError::Cache { .. } | HotError::Write { .. }) = error.downcast_ref() {
+        // It says what else can be done.
+        text = format!("{text}: {error}");
+    }
     let made = match path {
         Some(path) => py.get_type::<PyOSError>().call1((errno, text, path.as_os_str())),
         None => py.get_type::<PyOSError>().call1((errno, text)),

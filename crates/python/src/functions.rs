@@ -59,6 +59,12 @@ pub(crate) fn inspect(py: Python<'_>, path: PathBuf) -> PyResult<String> {
     serde_json::to_string(&inspection).map_err(|error| PyValueError::new_err(error.to_string()))
 }
 
+/// The digest that a file says it has; nothing is restored.
+#[pyfunction]
+pub(crate) fn digest(py: Python<'_>, path: PathBuf) -> PyResult<String> {
+    Ok(Source::open(py, &path, Mode::Read)?.model().digest().to_string())
+}
+
 /// Writes the compressed form of a file; gives its path.
 #[pyfunction]
 #[pyo3(signature = (src, dst=None, level=None, progress=None))]

@@ -9,6 +9,7 @@ mod dump;
 mod error;
 mod functions;
 mod histogram;
+mod interrupt;
 mod load;
 mod model;
 mod run;
@@ -37,6 +38,7 @@ fn _onecopy(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_function(wrap_pyfunction!(functions::convert, module)?)?;
     module.add_function(wrap_pyfunction!(functions::verify, module)?)?;
     module.add_function(wrap_pyfunction!(functions::inspect, module)?)?;
+    module.add_function(wrap_pyfunction!(functions::digest, module)?)?;
     module.add_function(wrap_pyfunction!(functions::archive, module)?)?;
     module.add_function(wrap_pyfunction!(functions::restore, module)?)?;
     module.add_class::<model::NativeModel>()?;

@@ -8,19 +8,24 @@ use pyo3::prelude::*;
 
 use crate::build::Session;
 use crate::error::{self, Kind};
-use crate::source::{Mode, Source};
+use crate::source::{Mode, Place, Source, hot_options};
 use crate::trust;
 
 /// The object of a model file and the digest of that; nothing is imported before every name in the file has been found trusted.
 #[pyfunction]
+#[pyo3(signature = (path, mmap_mode, trusted, cache, share, guard))]
 pub(crate) fn load<'py>(
     py: Python<'py>,
-    path: PathBuf,
+    path: Place,
     mmap_mode: Option<&str>,
     trusted: Vec<String>,
+    cache: Option<PathBuf>,
+    share: &str,
+    guard: Option<&str>,
 ) -> PyResult<(Bound<'py, PyAny>, String)> {
     let mode = Mode::from_name(mmap_mode)?;
-    let source = Bound::new(py, Source::open_hot(py, &path, mode)?)?;
+    let options = hot_options(cache, share, guard)?;
+    let source = Bound::new(py, Source::open_hot(py, &path, mode, &options)?)?;
     let graph = decode(py, source.get())?;
     audit(py, source.get(), &graph, &trusted)?;
     let session = Bound::new(py, Session::new(&source, trusted)?)?;

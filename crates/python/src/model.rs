@@ -1,6 +1,7 @@
 //! What `onecopy.open` works with: a model that predicts without the library that trained it.
 #![forbid(unsafe_code)]
 
+use std::os::fd::{AsRawFd, RawFd};
 use std::path::PathBuf;
 
 use onecopy::{ArrayId, Float, Method, Op, Plan, Role};
@@ -9,7 +10,7 @@ use pyo3::prelude::*;
 
 use crate::error::{self, Kind};
 use crate::load::decode;
-use crate::source::{Mode, Source};
+use crate::source::{Mode, Place, Source, hot_options};
 use crate::{array, run, trust};
 
 /// A model file, opened to predict.
@@ -51,8 +52,15 @@ fn named(method: &str) -> PyResult<Method> {
 #[pymethods]
 impl NativeModel {
     #[new]
-    fn new(py: Python<'_>, path: PathBuf) -> PyResult<Self> {
-        let source = Source::open_hot(py, &path, Mode::Read)?;
+    #[pyo3(signature = (path, cache, share, guard))]
+    fn new(
+        py: Python<'_>,
+        path: Place,
+        cache: Option<PathBuf>,
+        share: &str,
+        guard: Option<&str>,
+    ) -> PyResult<Self> {
+        let source = Source::open_hot(py, &path, Mode::Read, &hot_options(cache, share, guard)?)?;
         Ok(NativeModel { source: Py::new(py, source)? })
     }
 
@@ -140,6 +148,11 @@ impl NativeModel {
         let file = self.source.get();
         py.detach(|| file.model().feature_names())
             .map_err(|error| error::translate(py, Kind::Format, Some(file.path()), &error))
+    }
+
+    /// The descriptor of the sealed file in memory that it lies in, if it does.
+    fn descriptor(&self) -> Option<RawFd> {
+        self.source.get().model().data().sealed().map(|sealed| sealed.as_raw_fd())
     }
 
     #[getter]

@@ -1,15 +1,19 @@
 //! The file that arrays, trees and models borrow from. It stays mapped as long as any of them lives.
 #![forbid(unsafe_code)]
 
+use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
 
-use onecopy::{CopyOnWrite, MapError, Mapping, Model};
-use pyo3::exceptions::PyValueError;
+use onecopy::{CopyOnWrite, HotOptions, MapError, Mapping, Model, OpenError, Share};
+use pyo3::exceptions::{PyOSError, PyValueError};
 use pyo3::prelude::*;
 
 use crate::error::{self, Kind};
+use crate::interrupt::interruptible;
 use crate::tree::Shelf;
+
+const EBADF: i32 = 9;
 
 /// What arrays are: `mmap_mode` of `load`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -49,24 +53,77 @@ pub(crate) struct Source {
     trees: Shelf,
 }
 
+/// Which file, as Python's `open` takes it.
+#[derive(Clone, Debug, FromPyObject)]
+pub(crate) enum Place {
+    /// A descriptor of a sealed file in memory.
+    Descriptor(u32),
+    /// A path.
+    Path(PathBuf),
+}
+
+/// How `load` and `open` make a file ready.
+pub(crate) fn hot_options(cache: Option<PathBuf>, share: &str, guard: Option<&str>) -> PyResult<HotOptions> {
+    let share = match share {
+        "cache" => Share::Cache,
+        "memfd" => Share::Memfd,
+        other => {
+            return Err(PyValueError::new_err(format!("share must be 'cache' or 'memfd', found {other:?}")));
+        }
+    };
+    let guard = match guard {
+        None => false,
+        Some("memfd") => true,
+        Some(other) => {
+            return Err(PyValueError::new_err(format!("guard must be None or 'memfd', found {other:?}")));
+        }
+    };
+    Ok(HotOptions { cache, share, guard })
+}
+
 impl Source {
-    /// Opens the file: one descriptor, one mapping.
+    /// Opens the file as it is: one descriptor, one mapping.
     pub(crate) fn open(py: Python<'_>, path: &Path, mode: Mode) -> PyResult<Self> {
         let model = py
             .detach(|| Model::open(path))
             .map_err(|error| error::translate(py, Kind::Format, Some(path), &error))?;
-        Ok(Source { model, mode, path: path.to_owned(), private: OnceLock::new(), trees: Shelf::default() })
+        Ok(Self::new(model, mode, path.to_owned()))
     }
 
-    /// [`Source::open`], with the arrays of an archive restored into memory, so that they can be viewed.
-    pub(crate) fn open_hot(py: Python<'_>, path: &Path, mode: Mode) -> PyResult<Self> {
-        let source = Self::open(py, path, mode)?;
-        if !source.model.is_cold() {
-            return Ok(source);
-        }
-        let model = py.detach(|| onecopy::restore_in_memory(&source.model));
-        let model = model.map_err(|error| error::translate(py, Kind::Format, Some(path), &error))?;
-        Ok(Source { model, ..source })
+    /// Opens the file so that all its arrays can be viewed.
+    pub(crate) fn open_hot(
+        py: Python<'_>,
+        place: &Place,
+        mode: Mode,
+        options: &HotOptions,
+    ) -> PyResult<Self> {
+        let path = match place {
+            Place::Path(path) => path,
+            Place::Descriptor(number) => return Self::of_descriptor(py, *number, mode),
+        };
+        let opened = interruptible(py, |progress| Model::open_hot(path, options, progress))?;
+        let model = opened.map_err(|error| error::translate(py, Kind::Format, Some(path), &error))?;
+        Ok(Self::new(model, mode, path.clone()))
+    }
+
+    fn of_descriptor(py: Python<'_>, number: u32, mode: Mode) -> PyResult<Self> {
+        let name = PathBuf::from(format!("descriptor {number}"));
+        // Opened again: a descriptor of our own, whatever the caller does with the other.
+        let opened = py.detach(|| Model::open_sealed(format!("/proc/self/fd/{number}"), &name));
+        let model = match opened {
+            Err(OpenError::Map(MapError::Io { ref source, .. }))
+                if source.kind() == io::ErrorKind::NotFound =>
+            {
+                let message = format!("{} is not open, or /proc is not mounted", name.display());
+                return Err(PyOSError::new_err((EBADF, message)));
+            }
+            opened => opened.map_err(|error| error::translate(py, Kind::Format, Some(&name), &error))?,
+        };
+        Ok(Self::new(model, mode, name))
+    }
+
+    fn new(model: Model<Mapping>, mode: Mode, path: PathBuf) -> Self {
+        Source { model, mode, path, private: OnceLock::new(), trees: Shelf::default() }
     }
 
     pub(crate) fn model(&self) -> &Model<Mapping> {

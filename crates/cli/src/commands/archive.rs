@@ -13,8 +13,8 @@ use crate::{out, paths, text};
 
 /// Compress a onecopy file for storage.
 ///
-/// The archive keeps the identity (digest) of the content; `onecopy restore` gives every byte of the file back. A compressed file cannot be
-/// predicted from before that.
+/// The archive keeps the identity (digest) of the content; `onecopy restore` gives every byte of the file back. An archive can be used
+/// as it is: it is then restored into a cache, once for all processes (`onecopy cache --help`).
 #[derive(Args)]
 #[command(after_help = "Examples:
   onecopy archive forest.onecopy                  write forest.cold.onecopy

@@ -45,8 +45,7 @@ impl Inspect {
             // Writing to a string cannot fail.
             let _ = writeln!(text, "{label:<10} {value}");
         };
-        let temperature =
-            if found.cold { ", compressed: `onecopy restore` makes it ready for use" } else { "" };
+        let temperature = if found.cold { ", compressed: restored when it is used" } else { "" };
         line(
             "file",
             format!(

@@ -3,6 +3,7 @@
 
 mod archive;
 mod bench;
+mod cache;
 mod convert;
 mod idle;
 mod inspect;
@@ -24,6 +25,7 @@ pub(crate) enum Command {
     Pool(pool::Pool),
     Archive(archive::Archive),
     Restore(restore::Restore),
+    Cache(cache::Cache),
     Bench(bench::Bench),
     #[command(hide = true)]
     Idle(idle::Idle),
@@ -40,6 +42,7 @@ impl Command {
             Command::Pool(command) => command.run(),
             Command::Archive(command) => command.run(),
             Command::Restore(command) => command.run(),
+            Command::Cache(command) => command.run(),
             Command::Bench(command) => command.run(),
             Command::Idle(idle) => idle.run(),
         }

@@ -4,13 +4,15 @@
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result};
 use clap::{Args, ValueEnum};
 use onecopy::{Mapping, Method, Model, RunOptions};
 use serde::Serialize;
 
 use crate::commands::idle::wait_for_end_of_input;
 use crate::csv_input::Header;
+use crate::place::Place;
+use crate::progress::Bar;
 use crate::results::{self, OutputPath};
 use crate::table::{InputPath, Table};
 use crate::{out, paths};
@@ -21,7 +23,7 @@ use crate::{out, paths};
 /// missing value, and a first line of words names the columns. If the model knows the names of its features, named columns are
 /// matched by name.
 ///
-/// Without -o the answers go to standard output as CSV, one line per row.
+/// Without -o the answers go to standard output as CSV, one line per row. An archive is restored first, once for all processes.
 #[derive(Args)]
 #[command(after_help = "Examples:
   onecopy predict forest.onecopy x.npy
@@ -54,6 +56,8 @@ pub(crate) struct Question {
     /// Whether the first line of a .csv file names the columns.
     #[arg(long, default_value = "auto")]
     header: Header,
+    #[command(flatten)]
+    place: Place,
 }
 
 /// scikit-learn's names.
@@ -97,16 +101,10 @@ impl Question {
         if let Some(output) = &self.output {
             paths::check_output(output.path(), &[&self.model, self.input.path()])?;
         }
+        let bar = Bar::new(0);
         let start = Instant::now();
-        let model = Model::open(&self.model)?;
-        let took = start.elapsed();
-        if model.is_cold() {
-            let shown = self.model.display();
-            bail!(
-                "`{shown}` is an archive, which cannot be predicted from; `onecopy restore {shown}` makes it ready"
-            );
-        }
-        Ok((model, took))
+        let model = Model::open_hot(&self.model, &self.place.options(), &|progress| bar.follow(progress))?;
+        Ok((model, start.elapsed()))
     }
 
     /// Reads the table.
