@@ -1,9 +1,10 @@
 //! Small trees side by side.
 #![forbid(unsafe_code)]
 
+use std::cell::Cell;
 use std::ops::{AddAssign, Range};
 
-use ndarray::{ArrayView2, Axis, Slice};
+use ndarray::{ArrayView1, ArrayView2, Axis, Slice};
 use rayon::prelude::*;
 
 use crate::engine::input::Input;
@@ -20,10 +21,17 @@ use crate::model::plan::{Float, Head, TreeLayout, Trees};
 const TILES: usize = 4;
 /// Rows below which trees are asked side by side instead of rows, for heaps of depth 3 and for larger trees.
 const FEW_ROWS: [usize; 2] = [6, 10];
+/// Columns that are read together.
+const COLUMNS_TOGETHER: usize = 8;
 /// Trees whose leaves are found before they are added.
 const TOGETHER: usize = 8;
 /// Answers (rows times trees) below which threads do not pay.
 const SMALL: usize = 1 << 16;
+
+thread_local! {
+    /// Tiles, kept from call to call: at most [`TILES`], of 16 KiB each.
+    static SCRATCH: Cell<Vec<Tile>> = Cell::default();
+}
 
 /// What the leaves of each row add up to.
 pub(super) fn scores(
@@ -257,21 +265,22 @@ impl<'a, F: Real + Element + Default + Send + Sync, C> Lanes<'a, F, C> {
         let share = if alone { TILES * ROWS } else { n.div_ceil(threads).min(TILES * ROWS) };
         let rows = share.next_multiple_of(ROWS);
         let few_rows = FEW_ROWS[usize::from(self.heap.is_none_or(|depth| depth > 3))];
-        let block = |tiles: &mut Vec<Tile>, (block, out): (usize, &mut [V::Out])| {
+        let block = |(block, out): (usize, &mut [V::Out])| {
             let first = block * rows;
             let x = x.slice_axis(Axis(0), Slice::from(first..n.min(first + rows)));
             if x.nrows() < few_rows {
                 self.by_row(&x, out, per_row, visit);
             } else {
-                self.by_tile(&x, out, per_row, visit, tiles);
+                let mut tiles = SCRATCH.take();
+                self.by_tile(&x, out, per_row, visit, &mut tiles);
+                SCRATCH.set(tiles);
             }
         };
         let blocks = rows * per_row;
         if alone {
-            let mut tiles = Vec::new();
-            out.chunks_mut(blocks).enumerate().for_each(|part| block(&mut tiles, part));
+            out.chunks_mut(blocks).enumerate().for_each(block);
         } else {
-            pool::run(threads, || out.par_chunks_mut(blocks).enumerate().for_each_init(Vec::new, block));
+            pool::run(threads, || out.par_chunks_mut(blocks).enumerate().for_each(block));
         }
     }
 
@@ -345,20 +354,48 @@ impl<'a, F: Real + Element + Default + Send + Sync, C> Lanes<'a, F, C> {
     where
         C: Fn(T) -> F,
     {
-        let mut values = [F::default(); ROWS];
+        let mut values = [[F::default(); ROWS]; COLUMNS_TOGETHER];
         for (tile, x) in tiles.iter_mut().zip(x.axis_chunks_iter(Axis(0), ROWS)) {
             let (right, left) = tile.split_at_mut(COLUMNS / 2);
-            for (((column, blocks), right), left) in
-                x.columns().into_iter().zip(self.blocks(chunk)).zip(right).zip(left)
-            {
+            for (feature, ((blocks, right), left)) in self.blocks(chunk).zip(right).zip(left).enumerate() {
+                let within = feature % COLUMNS_TOGETHER;
+                if within == 0 {
+                    self.columns(&x, feature, &mut values);
+                }
                 if blocks.is_empty() {
+                    (*right, *left) = ([[0; 32]; 2], [[0; 32]; 2]);
                     continue;
                 }
-                for (to, &value) in values.iter_mut().zip(column) {
-                    *to = (self.compared)(value);
-                }
-                let values = &values[..column.len()];
+                let values = &values[within][..x.nrows()];
                 self.kernels.keys(blocks, values, right.as_flattened_mut(), left.as_flattened_mut());
+            }
+        }
+    }
+
+    /// The columns from `first` on, as they are compared.
+    fn columns<T: Number>(
+        &self,
+        x: &ArrayView2<'_, T>,
+        first: usize,
+        values: &mut [[F; ROWS]; COLUMNS_TOGETHER],
+    ) where
+        C: Fn(T) -> F,
+    {
+        let mut n_rows = 0;
+        for (row, own) in x.rows().into_iter().map(|row| together(row, first)).enumerate() {
+            let Some(own) = own else { break };
+            for (column, &value) in values.iter_mut().zip(own) {
+                column[row] = (self.compared)(value);
+            }
+            n_rows += 1;
+        }
+        if n_rows == x.nrows() {
+            return;
+        }
+        // Rows are not contiguous, or there are fewer columns left.
+        for (values, column) in values.iter_mut().zip(x.columns().into_iter().skip(first)) {
+            for (to, &value) in values.iter_mut().zip(column) {
+                *to = (self.compared)(value);
             }
         }
     }
@@ -391,6 +428,11 @@ impl<'a, F: Real + Element + Default + Send + Sync, C> Lanes<'a, F, C> {
         };
         (nodes, trees)
     }
+}
+
+/// Columns of a contiguous row.
+fn together<T>(row: ArrayView1<'_, T>, first: usize) -> Option<&[T; COLUMNS_TOGETHER]> {
+    row.to_slice()?.get(first..)?.first_chunk()
 }
 
 #[cfg(test)]
