@@ -18,6 +18,7 @@ use crate::model::lower::LowerError;
 use crate::model::pack::PackError;
 use crate::model::plan::Plan;
 use crate::ops::model_file::{Contents, Failed, Written, write_model};
+use crate::store::ahead::Ahead;
 use crate::store::fs::{PublishError, StepError, publish, unnamed_in};
 
 /// How a file is converted.
@@ -159,7 +160,7 @@ pub fn convert(
     let sections = options.metadata.iter().map(|user| ("user", user)).collect();
     let contents = Contents { source: &container, sections, codec: Codec::Raw, progress };
     let written = publish(dst, |file| {
-        write_model(file, foreign, &contents).map_err(|failed| match failed {
+        write_model(&mut Ahead::new(file, true), foreign, &contents).map_err(|failed| match failed {
             Failed::Lower(source) => ConvertFileError::Lower { path: src.to_owned(), source },
             Failed::Pack(source) => ConvertFileError::Pack { path: src.to_owned(), source },
             Failed::Write(source) => ConvertFileError::Write { path: dst.to_owned(), source },

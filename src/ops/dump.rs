@@ -19,6 +19,7 @@ use crate::model::pack::PackError;
 use crate::model::plan::Plan;
 use crate::model::terms::NewTerms;
 use crate::ops::model_file::{Contents, Failed, Written, write_model};
+use crate::store::ahead::Ahead;
 use crate::store::fs::{PublishError, StepError, publish, publish_unsynced};
 
 /// A pickle of protocol 5 with its buffers beside it.
@@ -160,10 +161,12 @@ impl Dump {
             sections.into_iter().filter_map(|(name, value)| Some((name, value.as_ref()?))).collect();
         let contents = Contents { source: "dump", sections, codec: options.codec, progress };
         let write = |file: &mut File| {
-            write_model(file, self.foreign, &contents).map_err(|failed| match failed {
-                Failed::Lower(source) => DumpError::Lower(source),
-                Failed::Pack(source) => DumpError::Pack { path: path.to_owned(), source },
-                Failed::Write(source) => DumpError::Write { path: path.to_owned(), source },
+            write_model(&mut Ahead::new(file, options.sync), self.foreign, &contents).map_err(|failed| {
+                match failed {
+                    Failed::Lower(source) => DumpError::Lower(source),
+                    Failed::Pack(source) => DumpError::Pack { path: path.to_owned(), source },
+                    Failed::Write(source) => DumpError::Write { path: path.to_owned(), source },
+                }
             })
         };
         let published = if options.sync { publish(path, write) } else { publish_unsynced(path, write) };

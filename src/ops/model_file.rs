@@ -1,7 +1,6 @@
 //! A foreign object written as a model file: plan, arrays, graph and metadata.
 #![forbid(unsafe_code)]
 
-use std::fs::File;
 use std::io::{self, Read};
 use std::ops::Range;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -20,6 +19,7 @@ use crate::model::lower::{LowerError, lower};
 use crate::model::pack::{PackError, pack, walk};
 use crate::model::plan::Plan;
 use crate::ops::describe::describe;
+use crate::store::ahead::Ahead;
 
 /// How a model file is written.
 pub(super) struct Contents<'a> {
@@ -55,7 +55,7 @@ impl From<WriteError> for Failed {
 
 /// Writes `foreign`, whose graph has been checked, to an empty file.
 pub(super) fn write_model(
-    file: &mut File,
+    file: &mut Ahead<'_>,
     mut foreign: Foreign,
     contents: &Contents<'_>,
 ) -> Result<Written, Failed> {
@@ -82,19 +82,19 @@ pub(super) fn write_model(
     let (graph, plan) = (graph.encode(), lowering.plan.encode());
     let parts = Parts { graph: &graph, plan: &plan, metadata: metadata.as_bytes() };
     let (file, digest) = writer.finish(&parts)?;
-    let bytes = file.metadata().map_err(|source| WriteError::Output { offset: 0, source })?.len();
+    let bytes = file.len().map_err(|source| WriteError::Output { offset: 0, source })?;
     Ok(Written { model, plan: lowering.plan, arrays, bytes, digest })
 }
 
 /// Tells how much has been written.
-struct Counted<'a, 'w> {
-    writer: &'a mut Writer<&'w mut File>,
+struct Counted<'a, 'w, 'f> {
+    writer: &'a mut Writer<&'w mut Ahead<'f>>,
     done: &'a AtomicU64,
     progress: OnProgress<'a>,
     arrays: u32,
 }
 
-impl ArraySink for Counted<'_, '_> {
+impl ArraySink for Counted<'_, '_, '_> {
     fn add(&mut self, name: &str, info: &ArrayInfo, role: Role, data: &mut dyn Read) -> io::Result<ArrayId> {
         let mut data = CountedRead { data, done: self.done, progress: self.progress };
         let id = self.writer.add(name, info, role, &mut data)?;
