@@ -8,6 +8,8 @@ use std::sync::mpsc::sync_channel;
 use std::thread;
 
 use crate::format::header::{PROLOGUE_LEN, Part, lay_out};
+use crate::format::sums::BlockSums;
+use crate::format::table::Block;
 use crate::format::writer::{Pieces, WriteError};
 use crate::format::{PART_ALIGN, align_up};
 
@@ -44,6 +46,11 @@ impl Chunk {
     /// Offset of the next byte.
     pub(super) fn end(&self) -> u64 {
         self.start + self.used as u64
+    }
+
+    /// Whether it has to be written before more bytes come.
+    pub(super) fn is_full(&self) -> bool {
+        self.used == CHUNK
     }
 
     pub(super) fn write_to(&mut self, out: &mut (impl Write + Seek)) -> Result<(), WriteError> {
@@ -138,13 +145,14 @@ impl<W: Write + Seek> ChunkWriter<W> {
         self.chunk.align(align, &mut |chunk| chunk.write_to(&mut self.out))
     }
 
-    /// Puts `len` bytes that `piece` gives: whole chunks straight from where they lie.
+    /// Puts `len` bytes that `piece` gives, whole chunks straight from where they lie, and gives their checksums.
     pub(super) fn put_pieces(
         &mut self,
         len: u64,
         piece: Pieces<'_, '_>,
         gone: &dyn Fn(u64) -> WriteError,
-    ) -> Result<(), WriteError> {
+    ) -> Result<Vec<Block>, WriteError> {
+        let mut sums = BlockSums::default();
         let mut at = 0;
         while at < len {
             let room = (CHUNK - self.chunk.used % CHUNK) as u64;
@@ -158,9 +166,11 @@ impl<W: Write + Seek> ChunkWriter<W> {
             } else {
                 self.put(bytes)?;
             }
+            // Written first: reading them for that has brought them into the cache.
+            sums.update(bytes);
             at = end;
         }
-        Ok(())
+        Ok(sums.finish())
     }
 
     pub(super) fn part(&mut self, bytes: &[u8]) -> Result<Part, WriteError> {

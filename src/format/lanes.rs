@@ -2,14 +2,14 @@
 #![forbid(unsafe_code)]
 
 use std::io;
-use std::mem;
 
 use crate::format::chunk::{Chunk, Flush};
 use crate::format::codec::Codec;
 use crate::format::digest::Digest;
-use crate::format::table::{Block, Stored, alignment};
+use crate::format::sums::BlockSums;
+use crate::format::table::{Stored, alignment};
 use crate::format::writer::WriteError;
-use crate::format::{ArrayInfo, BLOCK, Role};
+use crate::format::{ArrayInfo, Role};
 
 /// What one of several arrays shall be.
 #[derive(Clone, Copy, Debug)]
@@ -34,6 +34,11 @@ pub(crate) fn gather(count: usize, pull: &mut Pull<'_>) -> io::Result<Vec<Vec<u8
     Ok(arrays)
 }
 
+/// Bytes that are hashed at once, soon enough to find them in the cache of a core.
+const CHECKED: usize = 64 << 10;
+/// BLAKE3 hashes multiples of these at full speed.
+const TREE: usize = 16 << 10;
+
 /// One of several arrays whose bytes come by turns.
 pub(super) struct Lane<'a> {
     array: &'a str,
@@ -42,10 +47,9 @@ pub(super) struct Lane<'a> {
     len: u64,
     left: u64,
     hasher: blake3::Hasher,
-    crc: crc32fast::Hasher,
-    /// Bytes in the current block.
-    in_block: usize,
-    pub(super) blocks: Vec<Block>,
+    sums: BlockSums,
+    /// Bytes at the end of the chunk that are in no checksum yet.
+    fresh: usize,
 }
 
 impl<'a> Lane<'a> {
@@ -56,8 +60,13 @@ impl<'a> Lane<'a> {
         flush: Flush<'_>,
     ) -> Result<Self, WriteError> {
         let offset = chunk.align(alignment(Codec::Raw.storage(), len), flush)?;
-        let (hasher, crc) = (blake3::Hasher::new(), crc32fast::Hasher::new());
-        Ok(Lane { array, chunk, offset, len, left: len, hasher, crc, in_block: 0, blocks: Vec::new() })
+        let (hasher, sums) = (blake3::Hasher::new(), BlockSums::default());
+        Ok(Lane { array, chunk, offset, len, left: len, hasher, sums, fresh: 0 })
+    }
+
+    /// Bytes of the array.
+    pub(super) fn len(&self) -> u64 {
+        self.len
     }
 
     /// Offset behind the array.
@@ -73,27 +82,43 @@ impl<'a> Lane<'a> {
             stored_len: self.len,
             raw_len: self.len,
             digest: Digest(*self.hasher.finalize().as_bytes()),
-            blocks: self.blocks,
+            blocks: self.sums.finish(),
         }
     }
 
     fn put(&mut self, mut bytes: &[u8], flush: Flush<'_>) -> Result<(), WriteError> {
         let too_much = || WriteError::TooMuchInput { array: self.array.to_owned(), expected: self.len };
         self.left = self.left.checked_sub(bytes.len() as u64).ok_or_else(too_much)?;
-        self.hasher.update(bytes);
         while !bytes.is_empty() {
-            let (now, later) = bytes.split_at(bytes.len().min(BLOCK - self.in_block));
-            self.crc.update(now);
-            self.chunk.put(now, flush)?;
-            self.in_block += now.len();
-            bytes = later;
-            if self.in_block == BLOCK || (self.left == 0 && bytes.is_empty()) {
-                let crc = mem::take(&mut self.crc).finalize();
-                self.blocks.push(Block { crc, stored_crc: crc, stored_len: self.in_block as u32 });
-                self.in_block = 0;
+            if self.chunk.is_full() {
+                self.check();
+                flush(&mut self.chunk)?;
             }
+            let room = self.chunk.room(flush)?.len();
+            let (now, later) = bytes.split_at(bytes.len().min(room));
+            self.chunk.put(now, flush)?;
+            self.fresh += now.len();
+            if self.fresh >= CHECKED {
+                self.check();
+            }
+            bytes = later;
+        }
+        if self.left == 0 {
+            self.check();
         }
         Ok(())
+    }
+
+    /// Takes the fresh bytes into the checksums, many at a time, while they are still in a core's cache. Those that do not
+    /// fill a part of the hash tree stay fresh, unless no others will follow them in the chunk.
+    fn check(&mut self) {
+        let ends = self.left == 0 || self.chunk.is_full();
+        let now = if ends { self.fresh } else { self.fresh - self.fresh % TREE };
+        let start = self.chunk.used - self.fresh;
+        let bytes = &self.chunk.bytes[start..start + now];
+        self.hasher.update(bytes);
+        self.sums.update(bytes);
+        self.fresh -= now;
     }
 }
 

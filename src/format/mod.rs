@@ -21,6 +21,7 @@ pub(crate) mod dtype_text;
 pub(crate) mod error;
 pub(crate) mod header;
 pub(crate) mod lanes;
+mod sums;
 pub(crate) mod table;
 pub(crate) mod writer;
 

@@ -200,7 +200,7 @@ impl<W: Write + Seek + Send> Writer<W> {
             let hashing = scope.spawn(|| hash_pieces(raw_len, piece));
             let written = self.out.put_pieces(raw_len, piece, &gone);
             let hashed = hashing.join().unwrap_or_else(|panic| resume_unwind(panic));
-            written.and_then(|()| hashed.ok_or_else(|| gone(0)))
+            Ok::<_, WriteError>((written?, hashed.ok_or_else(|| gone(0))?))
         })?;
         let stored = Stored { storage, offset, stored_len: raw_len, raw_len, digest, blocks };
         Ok(self.push(&NewArray { name, info, role }, &stored))
@@ -256,7 +256,7 @@ impl<W: Write + Seek + Send> Writer<W> {
         let mut ids = Vec::with_capacity(lanes.len());
         for (array, lane) in arrays.iter().zip(lanes) {
             // Each fitted when it was checked; together they need not.
-            if !self.index.has_room(array.name, array.info, lane.blocks.len() as u64) {
+            if !self.index.has_room(array.name, array.info, lane.len().div_ceil(BLOCK as u64)) {
                 return Err(WriteError::IndexFull(array.name.to_owned()));
             }
             ids.push(self.push(array, &lane.into_stored()));
@@ -373,19 +373,15 @@ fn check_part(part: &'static str, bytes: &[u8], limit: u64) -> Result<(), WriteE
     if len <= limit { Ok(()) } else { Err(WriteError::PartLength { part, len, limit }) }
 }
 
-fn hash_pieces(len: u64, piece: Pieces<'_, '_>) -> Option<(Vec<Block>, Digest)> {
+fn hash_pieces(len: u64, piece: Pieces<'_, '_>) -> Option<Digest> {
     let mut hasher = blake3::Hasher::new();
-    let mut blocks = Vec::new();
     let mut at = 0;
     while at < len {
         let end = (at + BLOCK as u64).min(len);
-        let bytes = piece(at..end)?;
-        hasher.update(bytes);
-        let crc = crc32fast::hash(bytes);
-        blocks.push(Block { crc, stored_crc: crc, stored_len: bytes.len() as u32 });
+        hasher.update(piece(at..end)?);
         at = end;
     }
-    Some((blocks, Digest(*hasher.finalize().as_bytes())))
+    Some(Digest(*hasher.finalize().as_bytes()))
 }
 
 /// Copies an array as it is, straight into the chunk that is written next.
