@@ -19,37 +19,36 @@ pub(super) fn blocks(records: &[u8], stride: usize) -> slice::Chunks<'_, u8> {
     records.chunks(rows_in_block(stride) * stride.max(1))
 }
 
-/// Smallest and largest value of a column of integers.
+/// What the integers of a column take: enough to choose a type, and quicker to gather than their least and their greatest.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Range {
-    min: i64,
-    max: i64,
+    /// The bits in which a value differs from the next lower bit, of all values: the highest of them is the sign bit of
+    /// the narrowest signed type that holds every value.
+    spread: u64,
+    /// Negative if a value is.
+    sign: i64,
 }
 
 impl Range {
     /// Of no value.
-    pub(super) const EMPTY: Range = Range { min: i64::MAX, max: i64::MIN };
+    pub(super) const EMPTY: Range = Range { spread: 0, sign: 0 };
 
     /// Of one value.
     pub(super) fn of(value: i64) -> Range {
-        Range { min: value, max: value }
+        Range { spread: (value ^ value << 1) as u64, sign: value }
     }
 
     /// Of the values of both.
     pub(super) fn with(self, other: Range) -> Range {
-        Range { min: self.min.min(other.min), max: self.max.max(other.max) }
+        Range { spread: self.spread | other.spread, sign: self.sign | other.sign }
     }
 
     /// The narrowest type that holds the range, or `wide`.
     pub(super) fn narrowest(self, wide: Plain) -> Plain {
-        let (kind, sizes) = if self.min >= 0 || self.max < self.min {
-            (Kind::Uint, [0xff, 0xffff, 0xffff_ffff].map(|max| self.max <= max))
-        } else {
-            let fits = |bits: u32| self.min >= -(1 << (bits - 1)) && self.max < 1 << (bits - 1);
-            (Kind::Int, [8, 16, 32].map(fits))
-        };
-        let size = [1, 2, 4].into_iter().zip(sizes).find(|(_, fits)| *fits).map(|(size, _)| size);
-        match size {
+        // An unsigned type has no sign bit, and so one bit more for the value.
+        let (kind, more) = if self.sign < 0 { (Kind::Int, 0) } else { (Kind::Uint, 1) };
+        let fits = |size: &u32| self.spread >> (8 * size + more) == 0;
+        match [1, 2, 4].into_iter().find(fits) {
             Some(size) if size < wide.itemsize => Plain::new(kind, size),
             _ => wide,
         }
@@ -103,11 +102,14 @@ pub(super) fn unsigned(value: f64) -> (u32, bool) {
 
 fn each<const N: usize>(records: &[u8], stride: usize, column: &Column, mut f: impl FnMut([u8; N])) {
     let (start, len) = place(column);
-    if (len, stride) == (N, 64) {
+    if (len, stride) == (N, 64) && start <= 64 - N {
         // The node of a tree: a stride that the compiler knows.
-        let elements =
-            records.as_chunks::<64>().0.iter().filter_map(|record| record.get(start..)?.first_chunk());
-        return elements.for_each(|element| f(*element));
+        for record in records.as_chunks::<64>().0 {
+            if let Some(element) = record[start..start + N].first_chunk() {
+                f(*element);
+            }
+        }
+        return;
     }
     for record in records.chunks_exact(stride.max(1)) {
         for element in record[start..start + len].as_chunks::<N>().0 {
@@ -168,4 +170,38 @@ fn map<const N: usize, const M: usize>(
             *slot = f(element);
         }
     });
+}
+
+#[cfg(test)]
+mod tests {
+    use super::Range;
+    use crate::format::dtype::{Kind, Plain};
+
+    #[test]
+    fn the_narrowest_type_holds_every_value_and_no_narrower_one_does() {
+        let wide = Plain::new(Kind::Int, 8);
+        let of =
+            |values: &[i64]| values.iter().fold(Range::EMPTY, |range, &value| range.with(Range::of(value)));
+        let (int, uint) = (|size| Plain::new(Kind::Int, size), |size| Plain::new(Kind::Uint, size));
+        let cases: [(&[i64], Plain); 15] = [
+            (&[], uint(1)),
+            (&[0], uint(1)),
+            (&[255, 7], uint(1)),
+            (&[256, 255], uint(2)),
+            (&[0xffff], uint(2)),
+            (&[0x1_0000, 1], uint(4)),
+            (&[0xffff_ffff], uint(4)),
+            (&[0x1_0000_0000], wide),
+            (&[i64::MAX], wide),
+            (&[-1, 127], int(1)),
+            (&[-128], int(1)),
+            (&[-1, 128], int(2)),
+            (&[-129], int(2)),
+            (&[-0x8000_0000, 0x7fff_ffff], int(4)),
+            (&[i64::MIN, 0], wide),
+        ];
+        for (values, expected) in cases {
+            assert_eq!(expected, of(values).narrowest(wide), "{values:?}");
+        }
+    }
 }

@@ -72,29 +72,45 @@ impl<'a> Values<'a> {
 
     /// Calls `f` with every value and its weight.
     fn each(&self, values: &[u8], nodes: &[u8], mut f: impl FnMut(f64, f64)) {
-        let weight = |node: &[u8]| {
-            let bytes = node.get(self.offset..).and_then(|bytes| bytes.first_chunk());
-            bytes.map_or(0.0, |bytes| f64::from_le_bytes(*bytes))
-        };
-        let rows = values.chunks_exact(self.group.row_bytes() as usize);
-        for (values, node) in rows.zip(nodes.chunks_exact(self.stride)) {
-            let weight = weight(node);
-            for value in values.as_chunks().0 {
-                f(f64::from_le_bytes(*value), weight);
+        match self.group.row_bytes() {
+            8 => self.each_of::<1>(values, nodes, f),
+            16 => self.each_of::<2>(values, nodes, f),
+            24 => self.each_of::<3>(values, nodes, f),
+            row_bytes => {
+                for (values, node) in
+                    values.chunks_exact(row_bytes as usize).zip(nodes.chunks_exact(self.stride))
+                {
+                    let weight = self.weight(node);
+                    values.as_chunks().0.iter().for_each(|value| f(f64::from_le_bytes(*value), weight));
+                }
             }
         }
     }
 
+    /// The same for few values a node, whose number the compiler then knows.
+    fn each_of<const N: usize>(&self, values: &[u8], nodes: &[u8], mut f: impl FnMut(f64, f64)) {
+        let rows = values.as_chunks::<8>().0.as_chunks::<N>().0;
+        for (values, node) in rows.iter().zip(nodes.chunks_exact(self.stride)) {
+            let weight = self.weight(node);
+            values.iter().for_each(|value| f(f64::from_le_bytes(*value), weight));
+        }
+    }
+
+    fn weight(&self, node: &[u8]) -> f64 {
+        let bytes = node.get(self.offset..).and_then(|bytes| bytes.first_chunk());
+        bytes.map_or(0.0, |bytes| f64::from_le_bytes(*bytes))
+    }
+
     /// The range of the values, or of their numerators, if all are integers.
     pub(super) fn range(&self, values: &[u8], nodes: &[u8], divided: bool) -> Option<Range> {
-        let mut most = 0;
+        let mut range = Range::of(0);
         let mut exact = true;
         self.each(values, nodes, |value, weight| {
             let (integer, same) = if divided { numerator(value, weight) } else { unsigned(value) };
             exact &= same;
-            most = most.max(integer);
+            range = range.with(Range::of(integer.into()));
         });
-        exact.then(|| Range::of(0).with(Range::of(most.into())))
+        exact.then_some(range)
     }
 
     /// Appends the values as they are stored.

@@ -36,6 +36,7 @@ pub(crate) fn row_key(value: f32) -> u32 {
 /// The key of a threshold: `f64::from(x) <= threshold` exactly if `row_key(x) <= threshold_key(threshold)`.
 ///
 /// It is the key of the largest `f32` that is not above the threshold. NaN, which no value is below, gets 0.
+#[inline]
 pub(crate) fn threshold_key(threshold: f64) -> u32 {
     if threshold.is_nan() {
         return 0;

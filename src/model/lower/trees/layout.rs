@@ -62,7 +62,8 @@ impl Layout {
         self.crowns.push(crown(tree, order, self.packing));
         self.missing.resize(end.div_ceil(64) as usize, 0);
         if self.wide { self.emit::<[u64; 2]>(tree, order) } else { self.emit::<u64>(tree, order) }?;
-        for (at, placed) in (start..).zip(order) {
+        let missing = if tree.any_missing() { order.as_slice() } else { &[] };
+        for (at, placed) in (start..).zip(missing) {
             if placed.node != EMPTY && tree.missing(placed.node) {
                 self.missing[(at / 64) as usize] |= 1 << (at % 64);
                 self.any_missing = true;

@@ -73,19 +73,30 @@ impl Leaves {
         let per_chunk = (CHUNK_BYTES / 8 / width).max(1);
         let mut buffer = Vec::new();
         let mut vector = vec![0.0; width];
+        // Most leaves of classification trees hold one class.
+        let mut recent: [(Vec<u8>, u32); 2] = Default::default();
         let mut first = 0;
         while first < nodes.len() {
             let count = per_chunk.min(nodes.len() - first);
             let start = start + (first * width * 8) as u64;
             let bytes = piece(part.array, start, count * width * 8, arrays, &mut buffer)?;
             for (i, values) in bytes.chunks_exact(width * 8).enumerate() {
-                if nodes.is_leaf(first + i) {
-                    for (value, bytes) in vector.iter_mut().zip(values.as_chunks::<8>().0) {
-                        *value = f64::from_le_bytes(*bytes);
-                    }
-                    let leaf = self.intern(&mut vector)?;
-                    nodes.set_leaf(first + i, leaf);
+                if !nodes.is_leaf(first + i) {
+                    continue;
                 }
+                if let Some((_, leaf)) = recent.iter().find(|(known, _)| known == values) {
+                    nodes.set_leaf(first + i, *leaf);
+                    continue;
+                }
+                for (value, bytes) in vector.iter_mut().zip(values.as_chunks::<8>().0) {
+                    *value = f64::from_le_bytes(*bytes);
+                }
+                let leaf = self.intern(&mut vector)?;
+                nodes.set_leaf(first + i, leaf);
+                recent.swap(0, 1);
+                recent[0].0.clear();
+                recent[0].0.extend_from_slice(values);
+                recent[0].1 = leaf;
             }
             first += count;
         }

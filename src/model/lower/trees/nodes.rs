@@ -18,6 +18,7 @@ const LEAF: i64 = -1;
 /// One tree, checked: every split has two children after it, every node one parent, and features exist.
 pub(super) struct Nodes {
     nodes: Vec<TreeNode>,
+    /// Ends with the last node at which NaN goes left.
     missing: Vec<bool>,
     /// Empty if nodes are called by their positions.
     origin: Vec<u32>,
@@ -45,18 +46,22 @@ pub(super) struct Split {
 impl Nodes {
     /// No node yet; those that are added are taken to form a tree.
     pub(super) fn with_capacity(len: usize) -> Self {
-        Nodes {
-            nodes: Vec::with_capacity(len),
-            missing: Vec::with_capacity(len),
-            origin: Vec::with_capacity(len),
-        }
+        Nodes { nodes: Vec::with_capacity(len), missing: Vec::new(), origin: Vec::with_capacity(len) }
     }
 
     /// Adds the next node, whose number elsewhere is `origin`.
     pub(super) fn add(&mut self, node: TreeNode, origin: u32, missing: bool) {
         self.nodes.push(node);
-        self.missing.push(missing);
         self.origin.push(origin);
+        if missing {
+            self.last_is_missing();
+        }
+    }
+
+    /// NaN goes left at the last node.
+    fn last_is_missing(&mut self) {
+        self.missing.resize(self.nodes.len() - 1, false);
+        self.missing.push(true);
     }
 
     /// The number that `node` has elsewhere.
@@ -72,56 +77,47 @@ impl Nodes {
         if n_nodes == 0 || n_nodes >= u64::from(u32::MAX) || end.is_none_or(|end| end > rows(&info)) {
             return Err(Refusal::uncovered(format!("it has {n_nodes} nodes")));
         }
-        let len = n_nodes as usize;
-        let mut tree =
-            Nodes { nodes: Vec::with_capacity(len), missing: Vec::with_capacity(len), origin: Vec::new() };
+        let nodes = Vec::with_capacity(n_nodes as usize);
+        let mut tree = Nodes { nodes, missing: Vec::new(), origin: Vec::new() };
+        let mut order = Preorder::default();
         let mut buffer = Vec::new();
         let mut row = 0;
         while row < n_nodes {
             let count = CHUNK.min(n_nodes - row);
             let start = (part.first_row + row) * fields.itemsize as u64;
             let records = piece(part.array, start, count as usize * fields.itemsize, arrays, &mut buffer)?;
-            for record in records.chunks_exact(fields.itemsize) {
-                tree.push(&fields, record, n_nodes, n_features)?;
+            if fields == Fields::USUAL {
+                tree.extend(&Fields::USUAL, records, n_nodes, n_features, &mut order)?;
+            } else {
+                tree.extend(&fields, records, n_nodes, n_features, &mut order)?;
             }
             row += count;
         }
-        tree.one_parent_each()?;
+        if !order.is_whole() {
+            tree.one_parent_each()?;
+        }
         Ok(tree)
     }
 
-    fn push(&mut self, fields: &Fields, record: &[u8], n_nodes: u64, n_features: u32) -> Result<(), Refusal> {
-        let node = self.nodes.len() as u64;
-        let wrong =
-            |what: &str, found: i64| Err(Refusal::uncovered(format!("node {node} has {what} {found}")));
-        let word = |offset: usize| -> [u8; 8] {
-            let bytes = record.get(offset..).and_then(|bytes| bytes.first_chunk());
-            *bytes.expect("fields lie within a record")
-        };
-        let int = |offset| i64::from_le_bytes(word(offset));
-        let samples = u32::try_from(int(fields.samples).max(0)).unwrap_or(u32::MAX);
-        let left = int(fields.left);
-        if left == LEAF {
-            self.nodes.push(TreeNode { low: 0, split: None, samples });
-            self.missing.push(false);
-            return Ok(());
+    // Inlined, so that the compiler knows where the usual fields lie.
+    #[inline(always)]
+    fn extend(
+        &mut self,
+        fields: &Fields,
+        records: &[u8],
+        n_nodes: u64,
+        n_features: u32,
+        order: &mut Preorder,
+    ) -> Result<(), Refusal> {
+        for record in records.chunks_exact(fields.itemsize) {
+            let node = self.nodes.len() as u64;
+            let read = fields.node(record, node, n_nodes, n_features)?;
+            order.add(node as u32, read.split);
+            self.nodes.push(read);
+            if read.split.is_some() && fields.missing(record) {
+                self.last_is_missing();
+            }
         }
-        let child = |child: i64| match u64::try_from(child) {
-            Ok(child) if child > node && child < n_nodes => Some(child as u32),
-            _ => None,
-        };
-        let Some(left_child) = child(left) else { return wrong("the left child", left) };
-        let right = int(fields.right);
-        let Some(right_child) = child(right) else { return wrong("the right child", right) };
-        let feature = match u32::try_from(int(fields.feature)) {
-            Ok(feature) if feature < n_features => feature,
-            _ => return wrong("the feature", int(fields.feature)),
-        };
-        let low = threshold_key(f64::from_le_bytes(word(fields.threshold)));
-        let split = Split { feature, left: left_child, right: right_child };
-        self.nodes.push(TreeNode { low, split: Some(split), samples });
-        self.missing
-            .push(fields.missing.is_some_and(|offset| record.get(offset).is_some_and(|&bit| bit != 0)));
         Ok(())
     }
 
@@ -150,7 +146,12 @@ impl Nodes {
 
     /// Whether NaN goes left at `node`.
     pub(super) fn missing(&self, node: u32) -> bool {
-        self.missing[node as usize]
+        self.missing.get(node as usize).copied().unwrap_or(false)
+    }
+
+    /// Whether NaN goes left anywhere.
+    pub(super) fn any_missing(&self) -> bool {
+        !self.missing.is_empty()
     }
 
     /// Replaces every feature by a column of a wider input; there is one for each.
@@ -167,6 +168,35 @@ impl Nodes {
 
     pub(super) fn is_leaf(&self, node: usize) -> bool {
         self.nodes[node].split.is_none()
+    }
+}
+
+/// Whether nodes are in the order of a walk, left children first, as scikit-learn's depth-first builder leaves them. Each
+/// node but the root then has one parent: the node before it, if that is a split, or else the one that waits.
+#[derive(Default)]
+struct Preorder {
+    /// Right children that are still to come, the next one last.
+    waiting: Vec<u32>,
+    broken: bool,
+    ended: bool,
+}
+
+impl Preorder {
+    fn add(&mut self, node: u32, split: Option<Split>) {
+        match split {
+            Some(Split { left, right, .. }) => {
+                self.broken |= left != node + 1 || self.ended;
+                self.waiting.push(right);
+            }
+            None => match self.waiting.pop() {
+                Some(next) => self.broken |= next != node + 1,
+                None => self.broken |= std::mem::replace(&mut self.ended, true),
+            },
+        }
+    }
+
+    fn is_whole(&self) -> bool {
+        self.ended && !self.broken
     }
 }
 
@@ -196,6 +226,7 @@ fn rows(info: &ArrayInfo) -> u64 {
 }
 
 /// Where the fields lie in a record. scikit-learn's node has changed between versions; the file's own dtype tells.
+#[derive(Clone, Copy, PartialEq, Eq)]
 struct Fields {
     itemsize: usize,
     left: usize,
@@ -207,6 +238,51 @@ struct Fields {
 }
 
 impl Fields {
+    /// Since scikit-learn 1.3.
+    const USUAL: Fields = Fields {
+        itemsize: 64,
+        left: 0,
+        right: 8,
+        feature: 16,
+        threshold: 24,
+        samples: 40,
+        missing: Some(56),
+    };
+
+    /// Node number `node` of `n_nodes`.
+    #[inline(always)]
+    fn node(&self, record: &[u8], node: u64, n_nodes: u64, n_features: u32) -> Result<TreeNode, Refusal> {
+        let word = |offset: usize| -> [u8; 8] {
+            let bytes = record.get(offset..).and_then(|bytes| bytes.first_chunk());
+            *bytes.expect("fields lie within a record")
+        };
+        let int = |offset| i64::from_le_bytes(word(offset));
+        let samples = u32::try_from(int(self.samples).max(0)).unwrap_or(u32::MAX);
+        let left = int(self.left);
+        if left == LEAF {
+            return Ok(TreeNode { low: 0, split: None, samples });
+        }
+        let child = |child: i64| match u64::try_from(child) {
+            Ok(child) if child > node && child < n_nodes => Some(child as u32),
+            _ => None,
+        };
+        let Some(left_child) = child(left) else { return wrong(node, "the left child", left) };
+        let right = int(self.right);
+        let Some(right_child) = child(right) else { return wrong(node, "the right child", right) };
+        let feature = match u32::try_from(int(self.feature)) {
+            Ok(feature) if feature < n_features => feature,
+            _ => return wrong(node, "the feature", int(self.feature)),
+        };
+        let low = threshold_key(f64::from_le_bytes(word(self.threshold)));
+        let split = Split { feature, left: left_child, right: right_child };
+        Ok(TreeNode { low, split: Some(split), samples })
+    }
+
+    #[inline(always)]
+    fn missing(&self, record: &[u8]) -> bool {
+        self.missing.is_some_and(|offset| record.get(offset).is_some_and(|&bit| bit != 0))
+    }
+
     /// A field that is not known here might change what a node means, so it is refused.
     fn of(dtype: &Dtype) -> Result<Self, Refusal> {
         const KNOWN: [(&str, Dtype); 8] = [
@@ -243,6 +319,11 @@ impl Fields {
             missing: offset(record, "missing_go_to_left").ok(),
         })
     }
+}
+
+#[cold]
+fn wrong(node: u64, what: &str, found: i64) -> Result<TreeNode, Refusal> {
+    Err(Refusal::uncovered(format!("node {node} has {what} {found}")))
 }
 
 fn is(field: &Field, dtype: &Dtype) -> bool {
