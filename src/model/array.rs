@@ -14,6 +14,7 @@ use crate::format::lanes::{NewArray, Pull, gather};
 use crate::format::table::Segment;
 use crate::format::writer::{Pieces, WriteError, Writer};
 use crate::format::{ArrayId, ArrayInfo, Order, Role};
+use crate::model::pack::Looks;
 
 /// Arrays that a graph refers to, wherever their bytes are: in a foreign file, in memory or in a model file.
 ///
@@ -29,6 +30,10 @@ pub trait ArraySource: Sync {
     /// Bytes of array `id` where they lie in memory, if they do and may be read now.
     fn slice(&self, id: ArrayId, bytes: Range<u64>) -> Option<&[u8]> {
         let _ = (id, bytes);
+        None
+    }
+    /// Where to keep what was found out about trees while they were read, if anyone will ask.
+    fn looks(&self) -> Option<&Looks> {
         None
     }
 }

@@ -13,10 +13,10 @@ use crate::format::digest::Digest;
 use crate::format::lanes::{NewArray, Pull};
 use crate::format::writer::{Parts, Pieces, WriteError, Writer};
 use crate::format::{ArrayId, ArrayInfo, OnProgress, Progress, Role};
-use crate::model::array::ArraySink;
+use crate::model::array::{ArraySink, ArraySource};
 use crate::model::graph::Graph;
 use crate::model::lower::{LowerError, lower};
-use crate::model::pack::{PackError, pack, walk};
+use crate::model::pack::{Looks, PackError, pack, walk};
 use crate::model::plan::Plan;
 use crate::ops::describe::describe;
 use crate::store::ahead::Ahead;
@@ -62,10 +62,12 @@ pub(super) fn write_model(
     foreign.graph.sort_sets();
     let mut writer = Writer::new(file, contents.codec)?;
     let done = AtomicU64::new(0);
+    let graph = std::mem::replace(&mut foreign.graph, Graph::empty());
+    let source = Looked { foreign: &foreign, looks: Looks::default() };
     let mut sink = Counted { writer: &mut writer, done: &done, progress: contents.progress, arrays: 0 };
-    let walk = walk(&foreign.graph, &foreign);
-    let mut lowering = lower(&foreign.graph, &foreign, &walk, &mut sink).map_err(Failed::Lower)?;
-    let description = describe(&foreign.graph, &foreign);
+    let walk = walk(&graph, &source);
+    let mut lowering = lower(&graph, &source, &walk, &mut sink).map_err(Failed::Lower)?;
+    let description = describe(&graph, &source);
     let model = description.model.clone();
     let mut metadata = Map::new();
     metadata.insert(
@@ -75,15 +77,42 @@ pub(super) fn write_model(
     metadata.insert("model".to_owned(), json!(description));
     metadata.extend(contents.sections.iter().map(|(name, value)| ((*name).to_owned(), (*value).clone())));
     let metadata = Value::Object(metadata).to_string();
-    let graph = std::mem::replace(&mut foreign.graph, Graph::empty());
-    let graph = pack(graph, &walk, &foreign, &lowering.stored, &mut lowering.plan, &mut sink)
-        .map_err(Failed::Pack)?;
+    let graph =
+        pack(graph, &walk, &source, &lowering.stored, &mut lowering.plan, &mut sink).map_err(Failed::Pack)?;
     let arrays = sink.arrays;
     let (graph, plan) = (graph.encode(), lowering.plan.encode());
     let parts = Parts { graph: &graph, plan: &plan, metadata: metadata.as_bytes() };
     let (file, digest) = writer.finish(&parts)?;
     let bytes = file.len().map_err(|source| WriteError::Output { offset: 0, source })?;
     Ok(Written { model, plan: lowering.plan, arrays, bytes, digest })
+}
+
+/// The source, and what lowering found out about it that packing will ask.
+struct Looked<'a> {
+    foreign: &'a Foreign,
+    looks: Looks,
+}
+
+impl ArraySource for Looked<'_> {
+    fn array_count(&self) -> u32 {
+        self.foreign.array_count()
+    }
+
+    fn info(&self, id: ArrayId) -> ArrayInfo {
+        self.foreign.info(id)
+    }
+
+    fn read_at(&self, id: ArrayId, offset: u64, buf: &mut [u8]) -> io::Result<()> {
+        self.foreign.read_at(id, offset, buf)
+    }
+
+    fn slice(&self, id: ArrayId, bytes: Range<u64>) -> Option<&[u8]> {
+        self.foreign.slice(id, bytes)
+    }
+
+    fn looks(&self) -> Option<&Looks> {
+        Some(&self.looks)
+    }
 }
 
 /// Tells how much has been written.

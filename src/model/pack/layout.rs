@@ -98,6 +98,11 @@ impl Group {
             .skip(1)
             .fold(u64::from(self.info.dtype.itemsize()), |bytes, len| bytes.saturating_mul(*len))
     }
+
+    /// Whether these are rows of `f64`.
+    fn may_be_quotients(&self) -> bool {
+        self.info.dtype == Dtype::F64 && self.info.order == Order::C && !self.info.shape.is_empty()
+    }
 }
 
 impl Layout {
@@ -146,6 +151,23 @@ impl Layout {
         (layout, names)
     }
 
+    /// That of one tree: its nodes, and the values beside them.
+    pub(super) fn of_tree(nodes: ArrayId, values: ArrayId, arrays: &dyn ArraySource) -> Option<Self> {
+        let group = |array: ArrayId| {
+            let info = arrays.info(array);
+            let rows = info.shape.first().copied().unwrap_or(1);
+            let members = vec![Member { array, rows }];
+            Group { name: String::new(), info, members, form: Form::Plain, sibling: None }
+        };
+        let (mut nodes, mut values) = (group(nodes), group(values));
+        let columns = columns_of(&nodes.info)?;
+        let alike = nodes.info.shape.len() == 1 && nodes.info.shape.first() == values.info.shape.first();
+        let field = weight_field(&columns).filter(|_| alike && values.may_be_quotients())?;
+        values.sibling = Some(Sibling { group: 0, field });
+        nodes.form = Form::Columns(columns);
+        Some(Layout { groups: vec![nodes, values], places: HashMap::new() })
+    }
+
     /// Links the values of trees to their nodes.
     fn find_siblings(&mut self, walk: &Walk) {
         for index in 0..self.groups.len() {
@@ -158,16 +180,12 @@ impl Layout {
 
     fn sibling_of(&self, index: usize, walk: &Walk) -> Option<Sibling> {
         let group = self.groups.get(index)?;
-        let suits = matches!(group.form, Form::Plain) && group.info.dtype == Dtype::F64;
-        let c_order = group.info.order == Order::C && !group.info.shape.is_empty();
-        let first = group.members.first().filter(|_| suits && c_order)?;
+        let suits = matches!(group.form, Form::Plain) && group.may_be_quotients();
+        let first = group.members.first().filter(|_| suits)?;
         let nodes = self.places.get(walk.siblings.get(&first.array)?)?.group;
         let records = self.groups.get(nodes)?;
         let Form::Columns(columns) = &records.form else { return None };
-        let weight = |column: &Column| {
-            column.field.name == "weighted_n_node_samples" && Dtype::Plain(column.field.dtype) == Dtype::F64
-        };
-        let field = columns.iter().position(|column| weight(column) && column.field.shape.is_empty())?;
+        let field = weight_field(columns)?;
         let pairs = group.members.iter().zip(&records.members);
         let same = |(values, nodes): (&Member, &Member)| {
             walk.siblings.get(&values.array) == Some(&nodes.array) && values.rows == nodes.rows
@@ -175,6 +193,14 @@ impl Layout {
         let alike = group.members.len() == records.members.len() && { pairs }.all(same);
         (alike && records.info.shape.len() == 1).then_some(Sibling { group: nodes, field })
     }
+}
+
+/// The weights of nodes.
+fn weight_field(columns: &[Column]) -> Option<usize> {
+    let weight = |column: &Column| {
+        column.field.name == "weighted_n_node_samples" && Dtype::Plain(column.field.dtype) == Dtype::F64
+    };
+    columns.iter().position(|column| weight(column) && column.field.shape.is_empty())
 }
 
 /// What arrays of a group have in common.

@@ -9,7 +9,8 @@
 //!   dividing them gives every bit back.
 //! - Big dicts of `str` to int, the vocabularies of text models, become arrays that are looked up where they are.
 //!
-//! Nothing holds a big array in memory: a scan decides, then the arrays are streamed.
+//! Nothing holds a big array in memory: a scan decides, then the arrays are streamed. Trees that lowering reads are scanned
+//! there, while they are in the cache.
 #![forbid(unsafe_code)]
 
 mod chunks;
@@ -34,6 +35,7 @@ use crate::model::graph::Graph;
 use crate::model::pack::layout::Layout;
 use crate::model::plan::Plan;
 
+pub(crate) use self::scan::Looks;
 pub(crate) use self::walk::{Walk, walk};
 
 /// Arrays could not be brought from the source to the file.

@@ -1,9 +1,12 @@
 //! One look at all records, and at the values beside them: the narrowest types that hold them.
 #![forbid(unsafe_code)]
 
+use std::collections::HashMap;
 use std::io;
+use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, Ordering};
 
+use crate::format::ArrayId;
 use crate::model::array::ArraySource;
 use crate::model::pack::PackError;
 use crate::model::pack::chunks::{Buffers, Chunk, chunks, in_order, rows};
@@ -16,7 +19,10 @@ pub(super) fn scan(layout: &mut Layout, arrays: &dyn ArraySource) -> Result<(), 
     for index in 0..layout.groups.len() {
         let Some(scan) = Scan::of(layout, index) else { continue };
         let name = || scan.records.name.clone();
-        let found = scan.ranges(arrays).map_err(|source| PackError::Read { array: name(), source })?;
+        let found = match arrays.looks().and_then(|looks| scan.known(looks)) {
+            Some(ranges) => ranges,
+            None => scan.ranges(arrays).map_err(|source| PackError::Read { array: name(), source })?,
+        };
         let places: Vec<usize> = scan.values.iter().map(|values| values.index).collect();
         let (of_columns, of_values) = found.split_at(scan.columns.len());
         if let Some(Group { form: Form::Columns(columns), .. }) = layout.groups.get_mut(index) {
@@ -32,6 +38,40 @@ pub(super) fn scan(layout: &mut Layout, arrays: &dyn ArraySource) -> Result<(), 
         }
     }
     Ok(())
+}
+
+/// What was found out about trees while they were read for something else.
+#[derive(Default)]
+pub struct Looks {
+    /// By the array of their nodes.
+    trees: Mutex<HashMap<ArrayId, Look>>,
+}
+
+struct Look {
+    /// The array of values beside the nodes.
+    values: ArrayId,
+    ranges: Ranges,
+}
+
+impl Looks {
+    /// Looks at a tree, all of whose nodes are an array, and its values another.
+    ///
+    /// # Errors
+    ///
+    /// As from `arrays`.
+    pub(crate) fn look(&self, nodes: ArrayId, values: ArrayId, arrays: &dyn ArraySource) -> io::Result<()> {
+        let layout = Layout::of_tree(nodes, values, arrays);
+        let Some(scan) = layout.as_ref().and_then(|layout| Scan::of(layout, 0)) else { return Ok(()) };
+        let (mut ranges, open) = scan.start();
+        let mut buffers = Buffers::default();
+        for chunk in scan.chunks() {
+            merge(&mut ranges, scan.look(&chunk, &open, arrays, &mut buffers)?);
+        }
+        if let Ok(mut trees) = self.trees.lock() {
+            trees.insert(nodes, Look { values, ranges });
+        }
+        Ok(())
+    }
 }
 
 /// What is looked at together.
@@ -52,22 +92,41 @@ impl<'a> Scan<'a> {
         Some(Scan { records, columns, values: Values::beside_all(layout, index) })
     }
 
-    fn ranges(&self, arrays: &dyn ArraySource) -> io::Result<Ranges> {
+    /// Ranges of nothing, and whether each is still of integers only.
+    fn start(&self) -> (Ranges, Vec<AtomicBool>) {
         let of_column = |column: &Column| is_number(column.field.dtype).then_some(Range::EMPTY);
         let of_values = vec![Some(Range::EMPTY); 2 * self.values.len()];
-        let mut ranges: Ranges = self.columns.iter().map(of_column).chain(of_values).collect();
-        let open: Vec<AtomicBool> = ranges.iter().map(|range| AtomicBool::new(range.is_some())).collect();
+        let ranges: Ranges = self.columns.iter().map(of_column).chain(of_values).collect();
+        let open = ranges.iter().map(|range| AtomicBool::new(range.is_some())).collect();
+        (ranges, open)
+    }
+
+    fn chunks(&self) -> Vec<Chunk> {
         let values = self.values.iter().map(|values| values.group.row_bytes());
-        let row_bytes = values.fold(self.records.row_bytes(), u64::saturating_add);
+        chunks(&self.records.members, values.fold(self.records.row_bytes(), u64::saturating_add))
+    }
+
+    fn ranges(&self, arrays: &dyn ArraySource) -> io::Result<Ranges> {
+        let (mut ranges, open) = self.start();
         let look = |chunk: &Chunk, buffers: &mut Buffers| self.look(chunk, &open, arrays, buffers);
-        in_order(&chunks(&self.records.members, row_bytes), look, |next| {
+        in_order(&self.chunks(), look, |next| {
             while let Some(found) = next() {
-                for (range, found) in ranges.iter_mut().zip(found?) {
-                    *range = range.zip(found).map(|(range, found)| range.with(found));
-                }
+                merge(&mut ranges, found?);
             }
             Ok(ranges)
         })
+    }
+
+    /// The ranges, if all trees have been looked at.
+    fn known(&self, looks: &Looks) -> Option<Ranges> {
+        let [values] = self.values.as_slice() else { return None };
+        let trees = looks.trees.lock().ok()?;
+        let (mut ranges, _) = self.start();
+        for (nodes, values) in self.records.members.iter().zip(&values.group.members) {
+            let look = trees.get(&nodes.array).filter(|look| look.values == values.array)?;
+            merge(&mut ranges, look.ranges.iter().copied());
+        }
+        Some(ranges)
     }
 
     fn look(
@@ -104,5 +163,11 @@ impl<'a> Scan<'a> {
             }
         }
         Ok(ranges)
+    }
+}
+
+fn merge(ranges: &mut Ranges, found: impl IntoIterator<Item = Option<Range>>) {
+    for (range, found) in ranges.iter_mut().zip(found) {
+        *range = range.zip(found).map(|(range, found)| range.with(found));
     }
 }

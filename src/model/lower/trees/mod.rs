@@ -25,8 +25,8 @@ pub(super) use self::isolation::lower_isolation;
 use self::layout::{LaidOut, Layout, Placed, Placement, place};
 use self::leaves::{Leaves, Normalise};
 use self::nodes::{Nodes, TreeNode};
-use crate::format::ArrayId;
 use crate::format::dtype::{Dtype, Kind, Plain};
+use crate::format::{ArrayId, ArrayInfo};
 use crate::model::array::ArraySource;
 use crate::model::graph::read::byte_range;
 use crate::model::graph::{ArrayPart, Graph, NodeId};
@@ -285,6 +285,13 @@ impl ReadTree {
         let values = [nodes.len() as u64, shape.n_classes.len() as u64, shape.max_classes];
         if info.dtype != Dtype::F64 || *tree.values.shape != values || !nodes::one_run(&info) {
             return Err(Refusal::uncovered(format!("its values are not a C-order float64 array {values:?}")));
+        }
+        let whole = |part: &ArrayPart, info: &ArrayInfo| part.first_row == 0 && *part.shape == *info.shape;
+        if let Some(looks) = arrays.looks()
+            && whole(tree.nodes, &arrays.info(tree.nodes.array))
+            && whole(tree.values, &info)
+        {
+            looks.look(tree.nodes.array, tree.values.array, arrays)?;
         }
         let order = place(&nodes);
         Ok(ReadTree { nodes, order })
