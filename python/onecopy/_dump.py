@@ -1,6 +1,7 @@
 """Writing a model file from a live object."""
 
 import copyreg
+import functools
 import io
 import json
 import math
@@ -251,11 +252,16 @@ def _environment(modules: list[str], main: list[str]) -> str:
             UserWarning,
             stacklevel=3,
         )
+    return _versions(frozenset(module.partition(".")[0] for module in modules))
+
+
+# Asked for again and again by those who write many small models.
+@functools.lru_cache(maxsize=64)
+def _versions(packages: frozenset[str]) -> str:
     libraries = {"numpy"}
-    for module in modules:
-        top = module.partition(".")[0]
-        if top not in sys.stdlib_module_names and top != "__main__":
-            libraries.update((top, *_COMPANIONS.get(top, ())))
+    for package in packages:
+        if package not in sys.stdlib_module_names and package != "__main__":
+            libraries.update((package, *_COMPANIONS.get(package, ())))
     versions = {_DISTRIBUTIONS.get(name, name): _version(name) for name in sorted(libraries)}
     environment = {
         "python": platform.python_version(),
