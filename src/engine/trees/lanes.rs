@@ -382,7 +382,7 @@ impl<'a, F: Real + Element + Default + Send + Sync, C> Lanes<'a, F, C> {
         C: Fn(T) -> F,
     {
         let mut n_rows = 0;
-        for (row, own) in x.rows().into_iter().map(|row| together(row, first)).enumerate() {
+        for (row, own) in x.rows().into_iter().map(|row| together(&row, first)).enumerate() {
             let Some(own) = own else { break };
             for (column, &value) in values.iter_mut().zip(own) {
                 column[row] = (self.compared)(value);
@@ -431,7 +431,7 @@ impl<'a, F: Real + Element + Default + Send + Sync, C> Lanes<'a, F, C> {
 }
 
 /// Columns of a contiguous row.
-fn together<T>(row: ArrayView1<'_, T>, first: usize) -> Option<&[T; COLUMNS_TOGETHER]> {
+fn together<'a, T>(row: &ArrayView1<'a, T>, first: usize) -> Option<&'a [T; COLUMNS_TOGETHER]> {
     row.to_slice()?.get(first..)?.first_chunk()
 }
 
