@@ -2,8 +2,9 @@
 //! is a file of that name, the new one gets a temporary name first, and is renamed.
 //!
 //! Whoever looks at the path sees the old file or the new one, whole, also after a crash between any two steps. A
-//! process that is killed while it writes leaves nothing, since the system frees a file without a name; only file
-//! systems without such files (NFS, for one) keep a temporary sibling. Nothing here ever writes to a published path.
+//! process that is killed while it writes leaves nothing, since the system frees a file without a name; a temporary sibling
+//! stays only of one that is killed in the instant before it replaces a file, or on a file system without such files (NFS,
+//! for one). Nothing here ever writes to a published path.
 #![forbid(unsafe_code)]
 
 use std::fs::{File, Permissions};

@@ -92,15 +92,6 @@ fn tables_that_do_not_fit_are_explained() {
 }
 
 #[test]
-fn an_archive_is_not_predicted_from() {
-    let house = House::with_model();
-    house.npy("x.npy", &[2, 3]);
-    house.run("archive scaler.onecopy").quiet();
-    let words = "predict scaler.cold.onecopy x.npy --method transform";
-    house.run(words).error(&["`scaler.cold.onecopy` is an archive", "onecopy restore scaler.cold.onecopy"]);
-}
-
-#[test]
 fn without_permission_nothing_is_read_or_written() {
     let house = House::with_model();
     house.npy("x.npy", &[2, 3]);

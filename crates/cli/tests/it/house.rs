@@ -10,6 +10,8 @@ use tempfile::TempDir;
 /// A folder to run the command in.
 pub(crate) struct House {
     dir: TempDir,
+    /// Where archives are restored that the command uses.
+    cache: TempDir,
 }
 
 /// How a run ended.
@@ -21,7 +23,7 @@ pub(crate) struct Ended {
 
 impl House {
     pub(crate) fn new() -> Self {
-        House { dir: tempfile::tempdir().unwrap() }
+        House { dir: tempfile::tempdir().unwrap(), cache: tempfile::tempdir().unwrap() }
     }
 
     /// With `scaler.onecopy` of three named features.
@@ -55,7 +57,7 @@ impl House {
 
     pub(crate) fn command(&self) -> Command {
         let mut command = Command::new(env!("CARGO_BIN_EXE_onecopy"));
-        command.current_dir(self.dir.path()).stdin(Stdio::null());
+        command.current_dir(self.dir.path()).stdin(Stdio::null()).env("ONECOPY_CACHE", self.cache.path());
         command
     }
 

@@ -99,6 +99,24 @@ fn a_reader_that_has_seen_enough_is_no_error_and_a_full_device_is() {
 }
 
 #[test]
+fn archives_are_used_as_they_are_wherever_their_bytes_shall_lie() {
+    let house = House::with_model();
+    house.npy("x.npy", &[2, 3]);
+    let expected = house.run("predict scaler.onecopy x.npy --method transform").quiet();
+    house.run("archive scaler.onecopy").quiet();
+    let before = house.names();
+    for how in ["", "--share memfd", "--guard memfd", "--cache restored"] {
+        for model in ["scaler.onecopy", "scaler.cold.onecopy"] {
+            let words = format!("predict {model} x.npy --method transform {how}");
+            assert_eq!(expected, house.run(&words).quiet(), "`{words}`");
+        }
+    }
+    assert_eq!(before.len() + 1, house.names().len());
+    assert!(house.run("cache list").quiet().contains("1 restored archives"));
+    assert!(house.run("cache clear --cache restored").quiet().contains("removed 1 restored archives"));
+}
+
+#[test]
 fn reports_are_json_for_scripts() {
     let house = House::with_model();
     house.npy("x.npy", &[4, 3]);
@@ -109,6 +127,9 @@ fn reports_are_json_for_scripts() {
         ("archive scaler.onecopy --json", "source_bytes"),
         ("restore scaler.cold.onecopy -o back.onecopy --json", "source_bytes"),
         ("pool scaler.onecopy x.npy --workers 2 --method transform --json", "total_pss"),
+        ("pool scaler.cold.onecopy x.npy --workers 2 --method transform --json", "total_pss"),
+        ("cache list --json", "entries"),
+        ("cache clear --json", "entries"),
     ] {
         let text = house.run(words).quiet();
         let value: serde_json::Value = serde_json::from_str(&text).unwrap();

@@ -2,8 +2,8 @@
 
 use crate::house::House;
 
-const COMMANDS: [&str; 8] =
-    ["convert", "inspect", "verify", "predict", "pool", "archive", "restore", "bench"];
+const COMMANDS: [&str; 9] =
+    ["convert", "inspect", "verify", "predict", "pool", "archive", "restore", "cache", "bench"];
 
 #[test]
 fn every_command_is_in_the_help_and_its_own_help_has_examples() {
@@ -33,7 +33,10 @@ fn wrong_usage_gives_exit_code_2_and_touches_nothing() {
         "predict scaler.onecopy x.npy --threads 0",
         "pool scaler.onecopy x.npy --workers 0",
         "pool scaler.onecopy x.npy",
+        "predict scaler.onecopy x.npy --share disk",
+        "predict scaler.onecopy x.npy --guard cache",
         "archive scaler.onecopy --level 99",
+        "cache",
         "bench x.joblib --python a --no-python",
     ] {
         let ended = house.run(words);
