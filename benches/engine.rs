@@ -163,7 +163,15 @@ fn linear(n_features: u32, n_outputs: u32) -> Model<AlignedBytes> {
     let coef = file.array("coef", Dtype::F64, &shape, bytemuck::cast_slice(&coef));
     let intercept = file.array("intercept", Dtype::F64, &shape[..1], bytemuck::cast_slice(&intercept));
     let estimator = "Ridge".to_owned();
-    file.finish(Op::LinearRegressor { estimator, n_features, n_outputs, coef, intercept, flat: false })
+    file.finish(Op::LinearRegressor {
+        estimator,
+        n_features,
+        n_outputs,
+        coef,
+        intercept,
+        flat: false,
+        float32: false,
+    })
 }
 
 fn rows(n: usize, columns: u32) -> Array2<f32> {

@@ -36,8 +36,9 @@ pub use model::graph::{
 pub use model::lower::LowerError;
 pub use model::pack::PackError;
 pub use model::plan::{
-    Boosted, BoostedKind, BoostedLink, Categories, CategoryRule, Encoding, Float, Forest, ForestKind, Head,
-    LeafNumbers, Link, Member, Op, Plan, PlanError, TreeLayout, Trees,
+    Asked, Boosted, BoostedKind, BoostedLink, Categories, CategoryRule, Encoding, Float, Forest, ForestKind,
+    Head, LeafNumbers, Link, Member, Op, Plan, PlanError, Recoded, Stacking, StackingMember, TreeLayout,
+    Trees, Voting, VotingKind,
 };
 pub use model::terms::{NewTerms, TermsBuilder, TermsPlace, TermsRef};
 pub use model::trees::{

@@ -73,8 +73,13 @@ def is_sparse(x: Any) -> bool:
     return sparse is not None and sparse.issparse(x)
 
 
+def recodes(estimator: str) -> bool:
+    """Whether the estimator looks up categories of a table in those of its training data."""
+    return estimator in RECODING or estimator.startswith("LGBM")
+
+
 def refuse_categories(x: Any, estimator: str) -> None:
-    """Refuse a table with columns of categories, which XGBoost would turn into the codes of its training data."""
+    """Refuse a table with columns of categories, which the library would turn into the codes of its training data."""
     dtypes: Any = getattr(x, "dtypes", None)
     if not hasattr(dtypes, "items"):
         return
@@ -84,6 +89,16 @@ def refuse_categories(x: Any, estimator: str) -> None:
                 f"{estimator} would look up the categories of column `{name}` in those of its training data, which is not "
                 "covered natively: pass the codes that training gave them, as numbers"
             )
+
+
+def refuse_big_integers(x: Any, estimator: str) -> None:
+    """Refuse integers that LightGBM rounds to float32 and other members of a committee do not."""
+    kind = getattr(getattr(x, "dtype", None), "kind", "")
+    if kind in "iu" and kind and x.size and (abs(int(x.min())) > 2**24 or abs(int(x.max())) > 2**24):
+        raise TypeError(
+            f"{estimator} rounds integers beyond 2**24 to float32 and other members do not, which is not covered natively: "
+            "pass X.astype('float64'), or use onecopy.load()"
+        )
 
 
 def dense_blocks(x: Any, takes: str) -> "Any":
@@ -115,8 +130,6 @@ def as_rows(x: Any, takes: str, estimator: str) -> np.ndarray:
     if type(x) is np.ndarray:
         array = x
     else:
-        if estimator in RECODING:
-            refuse_categories(x, estimator)
         array = _as_lightgbm(x) if takes == "float" else _as_array(x)
     if array.dtype.kind == "c":
         raise ValueError(f"Complex data not supported\n{array}\n")

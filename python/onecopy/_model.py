@@ -114,8 +114,8 @@ def _function(name: str, doc: str) -> Callable[["Model", Any], Any]:
         if type(X) is np.ndarray and (self._nameless or self._is_nameless()):
             answer = self._native.run_if_rows(name, X, self._threads)
             if answer is not None:
-                return answer
-        return self._run(name, X)
+                return _stacked(name, answer)
+        return _stacked(name, self._run(name, X))
 
     method.__name__ = name
     method.__qualname__ = f"Model.{name}"
@@ -243,7 +243,8 @@ class Model:
 
         Returns
         -------
-        ndarray of shape (n_samples, n_features)
+        ndarray of shape (n_samples, n_columns)
+            Of a committee the answers of its members; (n_members, n_samples, n_classes) if it does not flatten them.
         """,
     )
 
@@ -256,7 +257,9 @@ class Model:
         self.native: bool = native.uncovered is None
         self.estimator: str = native.estimator or native.uncovered[0].rpartition(".")[2]
         self._takes: str = native.takes
-        self._first: str = native.first_estimator or self.estimator
+        inputs = native.input_estimators or [self.estimator]
+        self._first: str = next((name for name in inputs if name not in _input.RECODING), inputs[0])
+        self._recoding: str | None = next((name for name in inputs if _input.recodes(name)), None)
         self._names: Any = _UNREAD
         self._nameless = False
 
@@ -266,6 +269,10 @@ class Model:
             raise UnsupportedModelError(
                 f"{what} cannot be predicted from natively: {why}; onecopy.load({self.path!r}) gives the estimator itself"
             )
+        if self._recoding is not None and self._takes != "float":
+            _input.refuse_categories(x, self._recoding)
+        if self._native.rounds_integers:
+            _input.refuse_big_integers(x, self._recoding or self._first)
         if self._takes != "float" and (type(x) is not np.ndarray or not self._is_nameless()):
             _input.check_names(x, self._feature_names(), self._first)
         if _input.is_sparse(x):
@@ -435,6 +442,11 @@ class Arrays(Mapping):
 
     def __repr__(self) -> str:
         return f"<{len(self)} arrays: {', '.join(self._known[:8])}{', ...' if len(self) > 8 else ''}>"
+
+
+def _stacked(name: str, answer: Any) -> Any:
+    """One array, if `transform` gives a matrix for each member of a committee."""
+    return np.stack(answer) if name == "transform" and isinstance(answer, list) else answer
 
 
 def _together(parts: "list[Any]") -> Any:

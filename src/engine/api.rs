@@ -5,7 +5,7 @@ use crate::engine::input::{Input, Method, RunOptions};
 use crate::engine::output::Output;
 use crate::engine::{PredictError, methods, run, run_op};
 use crate::model::Model;
-use crate::model::plan::{Op, Plan, PlanError};
+use crate::model::plan::{Plan, PlanError};
 
 impl<D: AsRef<[u8]> + Sync> Model<D> {
     /// Runs one of the estimator's methods on the rows of `x`.
@@ -46,7 +46,7 @@ impl<D: AsRef<[u8]> + Sync> Model<D> {
     /// Columns that the input must have; `None` if the model is not covered natively.
     pub fn n_features(&self) -> Option<u32> {
         match self.plan() {
-            Plan::Native { ops, .. } => ops.last().and_then(|op| n_features(ops, op)),
+            Plan::Native { ops, .. } => ops.last().and_then(|op| op.n_features(ops)),
             Plan::Uncovered { .. } => None,
         }
     }
@@ -108,17 +108,5 @@ impl<D: AsRef<[u8]> + Sync> Model<D> {
     /// As [`Model::run`].
     pub fn transform<'x>(&self, x: impl Into<Input<'x>>) -> Result<Output, PredictError> {
         self.run(Method::Transform, x, &RunOptions::default())
-    }
-}
-
-fn n_features(ops: &[Op], op: &Op) -> Option<u32> {
-    match op {
-        Op::StandardScaler { n_features, .. }
-        | Op::MinMaxScaler { n_features, .. }
-        | Op::LinearRegressor { n_features, .. }
-        | Op::LogisticRegression { n_features, .. } => Some(*n_features),
-        Op::Trees(trees) => Some(trees.n_features),
-        // Steps of a pipeline are plain operations, so this goes one level deep.
-        Op::Pipeline { steps } => n_features(ops, ops.get(*steps.first()? as usize)?),
     }
 }

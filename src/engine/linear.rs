@@ -19,12 +19,13 @@ const SMALL: usize = 1 << 18;
 impl Run<'_> {
     /// `predict` of a regressor.
     pub(super) fn linear_regressor(self, op: &Op, x: Input<'_>) -> Result<Output, PredictError> {
-        let Op::LinearRegressor { n_features, n_outputs, coef, intercept, flat, .. } = *op else {
+        let Op::LinearRegressor { n_features, n_outputs, coef, intercept, flat, float32, .. } = *op else {
             return Err(PlanError::Empty.into());
         };
-        let values = self.decision(op.estimator(), n_features, coef, intercept, x)?;
+        let precision = Precision::of(float32, &x);
+        let values = self.decision(op.estimator(), n_features, coef, intercept, precision, x)?;
         let shape = if flat { vec![x.n_rows()] } else { vec![x.n_rows(), n_outputs as usize] };
-        Ok(Output::one(OutputArray::f64(&shape, values)))
+        Ok(Output::one(precision.array(&shape, values)))
     }
 
     /// Any method of a logistic regression.
@@ -34,26 +35,28 @@ impl Run<'_> {
         method: Method,
         x: Input<'_>,
     ) -> Result<Output, PredictError> {
-        let Op::LogisticRegression { n_features, coef, intercept, classes, link } = *op else {
+        let Op::LogisticRegression { n_features, coef, intercept, classes, link, float32 } = *op else {
             return Err(PlanError::Empty.into());
         };
-        let mut values = self.decision(op.estimator(), n_features, coef, intercept, x)?;
+        let precision = Precision::of(float32, &x);
+        let mut values = self.decision(op.estimator(), n_features, coef, intercept, precision, x)?;
         let n = x.n_rows();
         let k = values.len() / n;
         match method {
             Method::DecisionFunction => {
                 let shape = if k == 1 { vec![n] } else { vec![n, k] };
-                return Ok(Output::one(OutputArray::f64(&shape, values)));
+                return Ok(Output::one(precision.array(&shape, values)));
             }
             Method::Predict => return self.linear_labels(classes, &values, k),
             _ => {}
         }
-        values = probabilities(values, k, link);
+        values = probabilities(values, k, link, precision);
+        precision.round(&mut values);
         if method == Method::PredictLogProba {
             values.iter_mut().for_each(|p| *p = p.ln());
         }
         let shape = vec![n, values.len() / n];
-        Ok(Output::one(OutputArray::f64(&shape, values)))
+        Ok(Output::one(precision.array(&shape, values)))
     }
 
     fn linear_labels(self, classes: ArrayId, values: &[f64], k: usize) -> Result<Output, PredictError> {
@@ -71,16 +74,52 @@ impl Run<'_> {
         n_features: u32,
         coef: ArrayId,
         intercept: ArrayId,
+        precision: Precision,
         x: Input<'_>,
     ) -> Result<Vec<f64>, PredictError> {
         Accepts { estimator, n_features, nan: false, infinity: false, as_f32: false }
             .check(&x, self.options)?;
         let (coef, intercept) = (self.values("coef", coef)?, self.values("intercept", intercept)?);
         let threads = pool::threads(self.options.threads);
-        Ok(match x {
+        let mut values = match x {
             Input::F32(x) => product(&x, coef, intercept, threads),
             Input::F64(x) => product(&x, coef, intercept, threads),
-        })
+        };
+        precision.round(&mut values);
+        Ok(values)
+    }
+}
+
+/// What the library computes in.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Precision {
+    Single,
+    Double,
+}
+
+impl Precision {
+    fn of(float32: bool, x: &Input<'_>) -> Self {
+        if float32 && matches!(x, Input::F32(_)) { Precision::Single } else { Precision::Double }
+    }
+
+    fn round(self, values: &mut [f64]) {
+        values.iter_mut().for_each(|value| *value = self.rounded(*value));
+    }
+
+    fn rounded(self, value: f64) -> f64 {
+        match self {
+            Precision::Single => f64::from(value as f32),
+            Precision::Double => value,
+        }
+    }
+
+    fn array(self, shape: &[usize], values: Vec<f64>) -> OutputArray {
+        match self {
+            Precision::Single => {
+                OutputArray::f32(shape, values.into_iter().map(|value| value as f32).collect())
+            }
+            Precision::Double => OutputArray::f64(shape, values),
+        }
     }
 }
 
@@ -119,11 +158,11 @@ fn dot(a: &[f64], b: &[f64]) -> f64 {
     ((a + b) + (c + d)) + ((e + f) + (g + h)) + rest
 }
 
-fn probabilities(decisions: Vec<f64>, k: usize, link: Link) -> Vec<f64> {
+fn probabilities(decisions: Vec<f64>, k: usize, link: Link, precision: Precision) -> Vec<f64> {
     match (link, k) {
         (Link::Logistic, _) => {
             let pair = |d: &f64| {
-                let p = logistic(*d);
+                let p = precision.rounded(logistic(*d));
                 [1.0 - p, p]
             };
             decisions.iter().flat_map(pair).collect()

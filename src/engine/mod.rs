@@ -3,10 +3,11 @@
 //! A plan is checked once by [`validate`](crate::model::plan::validate::validate) before it comes here. What the
 //! engine answers does not depend on the number of threads, and for trees and scalers it is, bit for bit, what
 //! scikit-learn answers with `n_jobs=1`. Linear models may differ by rounding: a decision value by at most
-//! `n_features` units in the last place of the largest product in its sum.
+//! `n_features` units in the last place of the largest product in its sum, of `float32` if the library computes in that.
 // Not `forbid`, which would also bind the kernels; the crate denies unsafe code.
 
 mod api;
+mod average;
 pub(crate) mod columns;
 mod input;
 mod kernels;
@@ -15,15 +16,18 @@ mod output;
 mod pipeline;
 mod pool;
 mod preprocess;
+mod recoded;
 mod rows;
+mod stacking;
 mod trees;
+mod voting;
 
 pub use self::input::{Input, Method, RunOptions};
 pub use self::output::{Output, OutputArray};
 
 use crate::format::ArrayId;
 use crate::format::dtype::Element;
-use crate::model::plan::{LeafNumbers, Op, Plan, PlanArrays, PlanError};
+use crate::model::plan::{LeafNumbers, Op, Plan, PlanArrays, PlanError, Stacking, Voting, VotingKind};
 
 /// Why there is no answer.
 #[derive(Debug, thiserror::Error)]
@@ -109,7 +113,7 @@ pub(crate) fn run(
         }
     };
     let Some(model) = ops.last() else { return Err(PlanError::Empty.into()) };
-    Run { ops, arrays, options }.model(model, method, x)
+    Run { ops, arrays, options, begin: None }.model(model, method, x)
 }
 
 /// Runs `method` of one operation of a checked plan on `x`.
@@ -126,7 +130,7 @@ pub(crate) fn run_op(
     options: &RunOptions,
 ) -> Result<Output, PredictError> {
     let Some(operation) = ops.get(op as usize) else { return Err(PlanError::Empty.into()) };
-    Run { ops, arrays, options }.model(operation, method, x)
+    Run { ops, arrays, options, begin: None }.model(operation, method, x)
 }
 
 /// The methods that the model of `plan` has.
@@ -160,7 +164,25 @@ fn has(ops: &[Op], op: &Op, method: Method) -> bool {
             let last = steps.last().and_then(|&step| ops.get(step as usize));
             method != Apply && last.is_some_and(|op| has(ops, op, method))
         }
+        Op::Voting(Voting { kind: VotingKind::Soft { .. }, .. }) => {
+            matches!(method, Predict | PredictProba | Transform)
+        }
+        Op::Voting(_) => matches!(method, Predict | Transform),
+        Op::Stacking(stacking) => match method {
+            Transform => true,
+            Predict | PredictProba | DecisionFunction => stacked(ops, stacking, method),
+            _ => false,
+        },
+        Op::Recoded(recoded) => {
+            method != RawScores && ops.get(recoded.trees as usize).is_some_and(|op| has(ops, op, method))
+        }
     }
+}
+
+/// Whether the last estimator has the method, which a stacking regressor hands on only to predict.
+fn stacked(ops: &[Op], stacking: &Stacking, method: Method) -> bool {
+    let handed_on = method == Method::Predict || stacking.classes.is_some();
+    handed_on && ops.get(stacking.last as usize).is_some_and(|last| has(ops, last, method))
 }
 
 /// One call.
@@ -169,6 +191,8 @@ struct Run<'a> {
     ops: &'a [Op],
     arrays: &'a dyn PlanArrays,
     options: &'a RunOptions,
+    /// What the raw scores of boosted trees begin with, row after row, if not with the same for all.
+    begin: Option<&'a [f64]>,
 }
 
 impl<'a> Run<'a> {
@@ -183,7 +207,19 @@ impl<'a> Run<'a> {
             Op::LogisticRegression { .. } => self.logistic_regression(op, method, x),
             Op::Trees(trees) => self.trees(trees, method, x),
             Op::Pipeline { steps } => self.pipeline(steps, method, x),
+            Op::Voting(voting) => self.voting(voting, method, x),
+            Op::Stacking(stacking) => self.stacking(stacking, method, x),
+            Op::Recoded(recoded) => self.recoded(recoded, method, x),
         }
+    }
+
+    /// `method` of a part of an operation, which gives one array.
+    fn part(self, part: u32, method: Method, x: Input<'_>) -> Result<OutputArray, PredictError> {
+        let wrong = |problem| PlanError::Part { op: self.ops.len() - 1, part, problem };
+        let op = self.ops.get(part as usize).ok_or(wrong("does not exist"))?;
+        let arrays = self.model(op, method, x)?.arrays;
+        let [array] = <[OutputArray; 1]>::try_from(arrays).map_err(|_| wrong("gives several arrays"))?;
+        Ok(array)
     }
 
     /// The elements of an array that validation has seen.

@@ -78,6 +78,11 @@ impl OutputArray {
         OutputArray { info, data: Data::Bytes(words, from.len()) }
     }
 
+    /// Number of elements.
+    pub(super) fn len(&self) -> usize {
+        self.bytes().len() / (self.info.dtype.itemsize() as usize).max(1)
+    }
+
     /// Dtype, shape and order (always C).
     pub fn info(&self) -> &ArrayInfo {
         &self.info

@@ -7,6 +7,7 @@ pub(crate) mod blocks;
 pub(crate) mod graph;
 pub(crate) mod in_order;
 pub(crate) mod lower;
+pub(crate) mod numerics;
 pub(crate) mod pack;
 pub(crate) mod plan;
 pub(crate) mod terms;

@@ -86,7 +86,10 @@ def agrees(estimator, path, columns=6, x=None):
         same(estimator.apply(batch), model.apply(batch))
         margin = estimator.predict(batch, output_margin=True)
         same(margin.reshape(len(batch), -1), raw_scores(model, batch))
-        if "predict_proba" in model.methods:
+        if getattr(estimator, "objective", "") == "multi:softmax":
+            # SciPy's softmax goes through NumPy's exp, which is not everywhere the one of the C library.
+            np.testing.assert_allclose(model.predict_proba(batch), estimator.predict_proba(batch), rtol=1e-6)
+        elif "predict_proba" in model.methods:
             same(estimator.predict_proba(batch), model.predict_proba(batch))
     booster_path = path + ".booster"
     onecopy.dump(estimator.get_booster(), booster_path)
@@ -171,7 +174,7 @@ def test_a_classifier_may_have_another_objective(objective, path):
     x = data()
     y = np.nan_to_num(x[:, 0] > 0).astype(int) + (objective.startswith("multi") * (np.nan_to_num(x[:, 1]) > 0))
     model = agrees(xgboost.XGBClassifier(n_estimators=5, max_depth=3, objective=objective, n_jobs=1).fit(x, y), path)
-    assert ("predict_proba" in model.methods) == (objective != "multi:softmax")
+    assert "predict_proba" in model.methods
 
 
 def test_dart_weights_are_applied_as_each_predictor_applies_them(path):

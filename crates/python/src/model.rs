@@ -27,21 +27,21 @@ impl NativeModel {
         }
     }
 
-    /// The last operation, seen through a pipeline: what has classes.
-    fn last(&self) -> Option<&Op> {
-        step(self.ops(), <[u32]>::last)
-    }
-
-    /// The first operation that sees the input.
-    fn first(&self) -> Option<&Op> {
-        step(self.ops(), <[u32]>::first)
+    /// The operations that see the input as it is given.
+    fn inputs(&self) -> Vec<&Op> {
+        self.ops().last().map_or(Vec::new(), |op| op.inputs(self.ops()))
     }
 }
 
-fn step(ops: &[Op], pick: impl Fn(&[u32]) -> Option<&u32>) -> Option<&Op> {
-    match ops.last()? {
-        Op::Pipeline { steps } => ops.get(*pick(steps)? as usize),
-        op => Some(op),
+/// What an operation makes of its input first.
+fn takes(op: &Op) -> &'static str {
+    match op {
+        Op::Trees(trees) if trees.dense_only => "dense",
+        Op::Trees(trees) if trees.input == Float::F32 => "float32",
+        Op::Trees(trees) if trees.integers_as_f32 => "float",
+        Op::StandardScaler { mean: None, .. } => "scale",
+        Op::StandardScaler { .. } | Op::MinMaxScaler { .. } => "center",
+        _ => "float64",
     }
 }
 
@@ -101,10 +101,10 @@ impl NativeModel {
         }
     }
 
-    /// The class that sees the input first, for messages.
+    /// The classes that see the input first, for messages.
     #[getter]
-    fn first_estimator(&self) -> Option<&str> {
-        self.first().map(Op::estimator)
+    fn input_estimators(&self) -> Vec<&str> {
+        self.inputs().into_iter().map(Op::estimator).collect()
     }
 
     /// The class whose methods these are, for messages.
@@ -116,16 +116,26 @@ impl NativeModel {
     /// What the input becomes first: `"float32"`, or `"float64"` unless it is a float already; `"scale"`, `"center"` and
     /// `"dense"`, which refuses sparse matrices, are of the second sort. `"float"` is LightGBM's: `"float32"` unless it is
     /// `"float64"` already.
+    ///
+    /// Members of a committee have their rows as they are, in one type that suits the most particular of them.
     #[getter]
     fn takes(&self) -> &'static str {
-        match self.first() {
-            Some(Op::Trees(trees)) if trees.dense_only => "dense",
-            Some(Op::Trees(trees)) if trees.input == Float::F32 => "float32",
-            Some(Op::Trees(trees)) if trees.integers_as_f32 => "float",
-            Some(Op::StandardScaler { mean: None, .. }) => "scale",
-            Some(Op::StandardScaler { .. } | Op::MinMaxScaler { .. }) => "center",
-            _ => "float64",
+        let inputs = self.inputs();
+        match inputs.as_slice() {
+            [] => "float64",
+            [one] => takes(one),
+            several => {
+                let found = |wanted: &str| several.iter().any(|op| takes(op) == wanted);
+                ["center", "scale", "dense"].into_iter().find(|wanted| found(wanted)).unwrap_or("float64")
+            }
         }
+    }
+
+    /// Whether integers beyond 2**24 would be rounded by one member of a committee and not by another.
+    #[getter]
+    fn rounds_integers(&self) -> bool {
+        let inputs = self.inputs();
+        inputs.len() > 1 && inputs.into_iter().any(|op| takes(op) == "float")
     }
 
     #[getter]
@@ -135,11 +145,7 @@ impl NativeModel {
 
     /// The classes of each output; none for a regressor.
     fn classes<'py>(&self, py: Python<'py>) -> PyResult<Vec<Bound<'py, PyAny>>> {
-        let ids = match self.last() {
-            Some(Op::Trees(trees)) => trees.classes(),
-            Some(Op::LogisticRegression { classes, .. }) => std::slice::from_ref(classes),
-            _ => &[],
-        };
+        let ids = self.ops().last().map_or(&[][..], |op| op.classes(self.ops()));
         ids.iter().map(|id| self.view(py, *id)).collect()
     }
 

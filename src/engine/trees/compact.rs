@@ -190,9 +190,8 @@ impl<'a, N: Node> Compact<'a, N> {
         boosted: &Boosted,
         x: &ArrayView2<'_, T>,
     ) -> Result<Vec<S>, PredictError> {
-        let start = self.run.values::<S>("start", boosted.start)?;
         let (columns, parallel) = (boosted.columns as usize, boosted.parallel as usize);
-        let mut out = start.repeat(x.nrows());
+        let mut out = self.run.begun::<S>(boosted.start, x.nrows())?;
         self.blocks(x, &mut out, &Boosts { leaves, columns, parallel });
         Ok(out)
     }

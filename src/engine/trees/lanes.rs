@@ -46,13 +46,13 @@ pub(super) fn scores(
     Ok(match boosted.sum {
         Float::F32 => {
             let leaves = run.values::<f32>("leaves", leaves)?;
-            let mut sums = run.values::<f32>("start", boosted.start)?.repeat(x.n_rows());
+            let mut sums = run.begun::<f32>(boosted.start, x.n_rows())?;
             run.lanes(trees, x, kernels, columns.columns, &mut sums, &Sums { leaves, columns })?;
             Scores::F32(sums)
         }
         Float::F64 => {
             let leaves = run.values::<f64>("leaves", leaves)?;
-            let mut sums = run.values::<f64>("start", boosted.start)?.repeat(x.n_rows());
+            let mut sums = run.begun::<f64>(boosted.start, x.n_rows())?;
             run.lanes(trees, x, kernels, columns.columns, &mut sums, &Sums { leaves, columns })?;
             Scores::F64(sums)
         }

@@ -4,6 +4,7 @@
 //! grouped or on the number of threads. A layout gives [`Scores`]; the head of the ensemble makes answers of them.
 #![forbid(unsafe_code)]
 
+mod begin;
 mod boosted;
 mod categories;
 mod compact;
@@ -61,9 +62,11 @@ impl<'a> Run<'a> {
             };
             return Ok(Output::one(leaf_numbers(trees, x.n_rows(), leaves)));
         }
+        let begin = trees.init.map(|init| self.initial(trees, init, &x)).transpose()?;
+        let run = Run { begin: begin.as_deref(), ..self };
         let scores = match trees.layout {
-            TreeLayout::Compact { .. } => compact::scores(self, trees, &x)?,
-            TreeLayout::Lanes { .. } => lanes::scores(self, trees, &x, Kernels::here())?,
+            TreeLayout::Compact { .. } => compact::scores(run, trees, &x)?,
+            TreeLayout::Lanes { .. } => lanes::scores(run, trees, &x, Kernels::here())?,
         };
         match &trees.head {
             Head::Forest(forest) => self.forest(forest, method, scores, x.n_rows()),

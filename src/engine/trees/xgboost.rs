@@ -7,6 +7,7 @@ use crate::engine::trees::Scores;
 use crate::engine::trees::boosted::linked;
 use crate::engine::{PredictError, Run, rows};
 use crate::format::ArrayId;
+use crate::model::numerics::pairwise_sum;
 use crate::model::plan::{Boosted, BoostedLink};
 
 impl Run<'_> {
@@ -19,7 +20,13 @@ impl Run<'_> {
         scores: Scores,
         n: usize,
     ) -> Result<Output, PredictError> {
-        let p = linked(boosted.link, scores, boosted.columns as usize).f32s();
+        let columns = boosted.columns as usize;
+        if method == Method::PredictProba && boosted.link == BoostedLink::LargestF32 {
+            let mut p = scores.f32s();
+            p.chunks_exact_mut(columns).for_each(scipy_softmax);
+            return Ok(Output::one(OutputArray::f32(&[n, columns], p)));
+        }
+        let p = linked(boosted.link, scores, columns).f32s();
         let columns = p.len() / n.max(1);
         if method != Method::Predict {
             let p = if columns == 1 { p.into_iter().flat_map(|p| [1.0 - p, p]).collect() } else { p };
@@ -67,6 +74,14 @@ fn softmax(row: &mut [f32]) {
         sum += f64::from(*score);
     }
     row.iter_mut().for_each(|score| *score /= sum as f32);
+}
+
+/// `scipy.special.softmax`, which XGBoost's classifier applies where the booster itself gives the largest class.
+fn scipy_softmax(row: &mut [f32]) {
+    let max = row.iter().copied().fold(f32::NEG_INFINITY, |max, score| if score > max { score } else { max });
+    row.iter_mut().for_each(|score| *score = (*score - max).exp());
+    let sum = pairwise_sum(row);
+    row.iter_mut().for_each(|score| *score /= sum);
 }
 
 /// The first of the largest; what is no number is never larger.

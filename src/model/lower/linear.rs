@@ -19,9 +19,9 @@ pub(super) fn lower_regressor(
 ) -> Result<Lowered, Refusal> {
     let coef = Coef::read(graph, id, arrays)?;
     let (n_features, n_outputs) = (coef.n_features, coef.n_outputs);
-    let intercept = read_intercept(graph, id, arrays, n_outputs)?;
+    let intercept = read_intercept(graph, id, arrays, n_outputs, coef.float32)?;
+    let (flat, float32) = (coef.flat, coef.float32);
     let estimator = graph.class_of(id).map_or("", |(_, name)| name).to_owned();
-    let flat = coef.flat;
     Ok(Lowered {
         arrays: vec![coef.staged, intercept],
         op: Box::new(move |ids| Op::LinearRegressor {
@@ -31,6 +31,7 @@ pub(super) fn lower_regressor(
             coef: ids[0],
             intercept: ids[1],
             flat,
+            float32,
         }),
     })
 }
@@ -43,7 +44,8 @@ pub(super) fn lower_logistic(
 ) -> Result<Lowered, Refusal> {
     let coef = Coef::read(graph, id, arrays)?;
     let (n_features, rows) = (coef.n_features, coef.n_outputs);
-    let intercept = read_intercept(graph, id, arrays, rows)?;
+    let float32 = coef.float32;
+    let intercept = read_intercept(graph, id, arrays, rows, float32)?;
     let labels = graph.attr(id, "classes_").ok_or_else(|| unfitted("classes_"))?;
     let labels = classes(graph, labels, arrays, None)?;
     let n_classes = labels.info.shape.first().copied().unwrap_or(0);
@@ -64,6 +66,7 @@ pub(super) fn lower_logistic(
             intercept: ids[1],
             classes: ids[2],
             link,
+            float32,
         }),
     })
 }
@@ -97,6 +100,8 @@ struct Coef {
     n_outputs: u32,
     /// Whether `coef_` has one dimension.
     flat: bool,
+    /// Whether `coef_` is `float32`.
+    float32: bool,
 }
 
 impl Coef {
@@ -119,48 +124,42 @@ impl Coef {
             let why = format!("`coef_` has {n_features} columns, `n_features_in_` says {expected:?}");
             return Err(Refusal::uncovered(why));
         }
-        let staged = stage_weights("coef", attr, part, vec![outputs, features], graph, arrays)?;
-        Ok(Coef { staged, n_features, n_outputs, flat: part.shape.len() == 1 })
+        let staged = stage_f64("coef", attr, part, vec![outputs, features], graph, arrays)?;
+        let float32 = arrays.info(part.array).dtype == Dtype::F32;
+        Ok(Coef { staged, n_features, n_outputs, flat: part.shape.len() == 1, float32 })
     }
 }
 
-/// A number (0.0 with `fit_intercept=False`), or one per output.
+/// A number (0.0 with `fit_intercept=False`), or one per output; in the type of `coef_`.
 fn read_intercept(
     graph: &Graph,
     id: NodeId,
     arrays: &dyn ArraySource,
     n_outputs: u32,
+    float32: bool,
 ) -> Result<Staged, Refusal> {
     let attr = graph.attr(id, "intercept_").ok_or_else(|| unfitted("intercept_"))?;
     let shape = vec![u64::from(n_outputs)];
+    let unlike = || Refusal::uncovered("one of its `coef_` and `intercept_` is float32 and the other is not");
     if let Some(part) = graph.array_part(attr).filter(|part| *part.shape == *shape) {
-        return stage_weights("intercept", attr, part, shape, graph, arrays);
+        if (arrays.info(part.array).dtype == Dtype::F32) != float32 {
+            return Err(unlike());
+        }
+        return stage_f64("intercept", attr, part, shape, graph, arrays);
     }
     let array = graph.plain_array_at(attr, arrays, 8)?;
     let single = array.as_ref().filter(|array| array.shape.iter().product::<u64>() == 1);
-    let float32 = single.is_some_and(|array| Dtype::Plain(array.dtype) == Dtype::F32);
+    // A number of Python's takes on the type of the array that it is added to.
+    let own = single.map(|array| Dtype::Plain(array.dtype) == Dtype::F32);
+    if graph.as_f64(attr) != Some(0.0) && own.is_some_and(|own| own != float32) {
+        return Err(unlike());
+    }
     match single.and_then(|array| array.f64s()?.first().copied()) {
-        Some(value) if !float32 => {
+        Some(value) => {
             let bytes = value.to_le_bytes().repeat(n_outputs as usize);
             Ok(Staged::memory("intercept", Dtype::F64, shape, bytes))
         }
-        Some(_) => Err(float32_model("intercept_")),
         None => Err(Refusal::uncovered("its `intercept_` is neither a number nor one per output")),
-    }
-}
-
-/// [`stage_f64`], but not of a model that would compute in `float32`: its sums would be rounded otherwise.
-fn stage_weights(
-    name: &'static str,
-    id: NodeId,
-    part: &ArrayPart,
-    shape: Vec<u64>,
-    graph: &Graph,
-    arrays: &dyn ArraySource,
-) -> Result<Staged, Refusal> {
-    match arrays.info(part.array).dtype {
-        Dtype::F32 => Err(float32_model(name)),
-        _ => stage_f64(name, id, part, shape, graph, arrays),
     }
 }
 
@@ -190,10 +189,4 @@ pub(super) fn stage_f64(
 
 pub(super) fn unfitted(attribute: &str) -> Refusal {
     Refusal::uncovered(format!("it is not fitted: there is no `{attribute}`"))
-}
-
-fn float32_model(name: &str) -> Refusal {
-    Refusal::uncovered(format!(
-        "it was fitted on float32 (`{name}` is float32), and would compute in float32"
-    ))
 }

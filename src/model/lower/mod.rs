@@ -4,6 +4,8 @@
 //! so that a model that turns out to be uncovered half way leaves nothing behind.
 #![forbid(unsafe_code)]
 
+mod arena;
+mod committee;
 mod lightgbm;
 mod linear;
 mod pipeline;
@@ -21,6 +23,7 @@ use crate::model::graph::{Graph, NodeId};
 use crate::model::pack::Walk;
 use crate::model::plan::Plan;
 
+use self::arena::{Arena, StagedOp};
 pub(crate) use self::stage::{Lowered, Refusal, Staged, StagedData};
 use self::write::Write;
 
@@ -83,28 +86,11 @@ pub(crate) fn lower(
     Ok(write.finish(model))
 }
 
-/// A model of which nothing is written yet.
-struct StagedModel {
-    /// In the order in which they run, and the nodes that they are.
-    steps: Vec<(NodeId, Lowered)>,
-    /// Whether the object is a pipeline, even of one step.
-    pipeline: bool,
-}
-
-fn stage_model(graph: &Graph, arrays: &dyn ArraySource) -> Result<StagedModel, Refusal> {
-    if family_of(graph, graph.root) == Some(Family::Pipeline) {
-        let steps = pipeline::steps(graph, graph.root)?;
-        let last = steps.len().saturating_sub(1);
-        let stage = |(index, step): (usize, &pipeline::Step)| {
-            pipeline::check_step(graph, step, index == last)?;
-            let lowered = lower_estimator(graph, step.estimator, arrays);
-            lowered.map(|lowered| (step.estimator, lowered)).map_err(|refusal| step.explain(graph, refusal))
-        };
-        let steps = steps.iter().enumerate().map(stage).collect::<Result<_, _>>()?;
-        return Ok(StagedModel { steps, pipeline: true });
-    }
-    let steps = vec![(graph.root, lower_estimator(graph, graph.root, arrays)?)];
-    Ok(StagedModel { steps, pipeline: false })
+/// The operations of the model, each behind its parts; nothing of them is written yet.
+fn stage_model(graph: &Graph, arrays: &dyn ArraySource) -> Result<Vec<StagedOp>, Refusal> {
+    let mut arena = Arena::new(graph, arrays);
+    arena.add(graph.root)?;
+    Ok(arena.into_ops())
 }
 
 /// Estimators that are lowered alike.
@@ -124,6 +110,8 @@ enum Family {
     StandardScaler,
     MinMaxScaler,
     Pipeline,
+    Stacking,
+    Voting,
     XgBoost,
 }
 
@@ -149,6 +137,8 @@ fn family_of(graph: &Graph, id: NodeId) -> Option<Family> {
         ("ensemble", "BaggingClassifier") => Some(Family::BaggingClassifier),
         ("ensemble", "BaggingRegressor") => Some(Family::BaggingRegressor),
         ("ensemble", "IsolationForest") => Some(Family::Isolation),
+        ("ensemble", "VotingClassifier" | "VotingRegressor") => Some(Family::Voting),
+        ("ensemble", "StackingClassifier" | "StackingRegressor") => Some(Family::Stacking),
         ("tree", "DecisionTreeClassifier" | "DecisionTreeRegressor") => Some(Family::Trees),
         ("tree", "ExtraTreeClassifier" | "ExtraTreeRegressor") => Some(Family::Trees),
         ("ensemble", "GradientBoostingClassifier" | "GradientBoostingRegressor") => {
@@ -175,6 +165,7 @@ fn is_transformer(graph: &Graph, id: NodeId) -> bool {
     matches!(family_of(graph, id), Some(Family::StandardScaler | Family::MinMaxScaler))
 }
 
+/// Lowers an estimator that has no parts, or whose parts are left out.
 fn lower_estimator(graph: &Graph, id: NodeId, arrays: &dyn ArraySource) -> Result<Lowered, Refusal> {
     match family_of(graph, id) {
         Some(Family::Trees) => trees::lower_trees(graph, id, arrays),
@@ -183,15 +174,17 @@ fn lower_estimator(graph: &Graph, id: NodeId, arrays: &dyn ArraySource) -> Resul
         Some(Family::BaggingClassifier) => trees::lower_bagging_classifier(graph, id, arrays),
         Some(Family::BaggingRegressor) => trees::lower_bagging_regressor(graph, id, arrays),
         Some(Family::Isolation) => trees::lower_isolation(graph, id, arrays),
-        Some(Family::GradientBoosting) => trees::lower_gradient_boosting(graph, id, arrays),
-        Some(Family::Histogram) => trees::lower_histogram(graph, id, arrays),
+        Some(Family::GradientBoosting) => trees::lower_gradient_boosting(graph, id, arrays, None),
+        Some(Family::Histogram) => trees::lower_encoded(graph, id, arrays),
         Some(Family::LightGbm) => lightgbm::lower_lightgbm(graph, id, arrays),
         Some(Family::LinearRegressor) => linear::lower_regressor(graph, id, arrays),
         Some(Family::LogisticRegression) => linear::lower_logistic(graph, id, arrays),
         Some(Family::StandardScaler) => preprocess::lower_standard(graph, id, arrays),
         Some(Family::MinMaxScaler) => preprocess::lower_min_max(graph, id, arrays),
         Some(Family::XgBoost) => xgboost::lower_xgboost(graph, id, arrays),
-        Some(Family::Pipeline) => Err(Refusal::uncovered("it is a pipeline within a pipeline")),
+        Some(Family::Pipeline | Family::Stacking | Family::Voting) => {
+            Err(Refusal::uncovered("it has parts that are estimators"))
+        }
         None if graph.object(id).is_some() => Err(Refusal::uncovered(
             "no native implementation of this class; load() gives the estimator itself",
         )),
@@ -207,14 +200,6 @@ fn is_ensemble(graph: &Graph, id: NodeId) -> bool {
         Some(Family::BaggingRegressor | Family::GradientBoosting | Family::Histogram) => true,
         Some(Family::Isolation) => true,
         _ => false,
-    }
-}
-
-/// Lowers what a loaded ensemble asks the engine for.
-fn lower_member(graph: &Graph, id: NodeId, arrays: &dyn ArraySource) -> Result<Lowered, Refusal> {
-    match family_of(graph, id) {
-        Some(Family::Histogram) => trees::lower_encoded(graph, id, arrays),
-        _ => lower_estimator(graph, id, arrays),
     }
 }
 

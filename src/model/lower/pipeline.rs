@@ -58,6 +58,23 @@ pub(super) fn steps(graph: &Graph, root: NodeId) -> Result<Vec<Step>, Refusal> {
     Ok(steps)
 }
 
+/// The last step of a pipeline, of the pipeline that is the last step, and so on; `id` itself if it is no pipeline.
+pub(super) fn last_step(graph: &Graph, mut id: NodeId) -> NodeId {
+    for _ in 0..MAX_STEPS {
+        if family_of(graph, id) != Some(Family::Pipeline) {
+            break;
+        }
+        let steps = graph.attr(id, "steps").and_then(|steps| graph.items(steps)).unwrap_or_default();
+        let last = steps.iter().rev().filter_map(|step| graph.items(*step)?.get(1).copied());
+        let does_nothing = |id: &NodeId| graph.is_none(*id) || graph.as_str(*id) == Some("passthrough");
+        match last.into_iter().find(|id| !does_nothing(id)) {
+            Some(last) => id = last,
+            None => break,
+        }
+    }
+    id
+}
+
 /// Only the last step may be something other than a transformer.
 pub(super) fn check_step(graph: &Graph, step: &Step, last: bool) -> Result<(), Refusal> {
     if last || is_transformer(graph, step.estimator) || family_of(graph, step.estimator).is_none() {

@@ -7,7 +7,7 @@ use crate::format::ArrayId;
 use crate::model::array::{ArraySink, ArraySource};
 use crate::model::graph::{Graph, NodeId};
 use crate::model::lower::stage::{Lowered, Refusal};
-use crate::model::lower::{LowerError, Lowering, StagedModel, is_ensemble, lower_member, trees, type_name};
+use crate::model::lower::{LowerError, Lowering, StagedOp, is_ensemble, lower_estimator, trees, type_name};
 use crate::model::pack::Walk;
 use crate::model::plan::{Member, Op, Plan};
 
@@ -42,20 +42,17 @@ impl<'a> Write<'a> {
     }
 
     /// Writes the arrays of the model; gives its last operation, which goes behind those of the members.
-    pub(super) fn model(&mut self, model: StagedModel) -> Result<Op, LowerError> {
-        let mut root = None;
-        for (node, lowered) in model.steps {
+    ///
+    /// Operations refer to each other by their position among `model`, so this comes before all others.
+    pub(super) fn model(&mut self, mut model: Vec<StagedOp>) -> Result<Option<Op>, LowerError> {
+        let Some(last) = model.pop() else { return Ok(None) };
+        for StagedOp { node, lowered } in model {
             let index = self.ops.len();
-            let prefix = if model.pipeline { format!("predict.{index}.") } else { "predict.".to_owned() };
-            let op = self.op(lowered, &prefix)?;
-            if !model.pipeline {
-                root = Some(op);
-                continue;
-            }
-            self.member(node, index);
+            let op = self.op(lowered, &format!("predict.{index}."))?;
+            self.member(node, index, &op);
             self.ops.push(op);
         }
-        Ok(root.unwrap_or_else(|| Op::Pipeline { steps: (0..self.ops.len() as u32).collect() }))
+        self.op(last.lowered, "predict.").map(Some)
     }
 
     /// Writes the arrays of every other ensemble among `nodes`. What is not covered runs tree by tree.
@@ -69,12 +66,12 @@ impl<'a> Write<'a> {
             else {
                 continue;
             };
-            match lower_member(self.graph, node, self.arrays) {
+            match lower_estimator(self.graph, node, self.arrays) {
                 Ok(lowered) => {
                     self.budget = budget;
                     let prefix = format!("predict.member.{}.", self.members.len());
                     let op = self.op(lowered, &prefix)?;
-                    self.member(node, self.ops.len());
+                    self.member(node, self.ops.len(), &op);
                     self.ops.push(op);
                 }
                 Err(Refusal::Uncovered { .. }) => {}
@@ -87,13 +84,13 @@ impl<'a> Write<'a> {
     }
 
     /// The plan of a model that ends in this operation, or of one that is not covered.
-    pub(super) fn finish(mut self, model: Result<Op, (String, String)>) -> Lowering {
+    pub(super) fn finish(mut self, model: Result<Option<Op>, (String, String)>) -> Lowering {
         let plan = match model {
             Ok(last) => {
-                if is_ensemble(self.graph, self.graph.root) {
-                    self.member(self.graph.root, self.ops.len());
+                if let Some(last) = last {
+                    self.member(self.graph.root, self.ops.len(), &last);
+                    self.ops.push(last);
                 }
-                self.ops.push(last);
                 self.members.sort_by_key(|member| member.node);
                 Plan::Native { ops: self.ops, members: self.members }
             }
@@ -112,9 +109,12 @@ impl<'a> Write<'a> {
         Ok((lowered.op)(&ids))
     }
 
-    fn member(&mut self, node: NodeId, op: usize) {
-        if is_ensemble(self.graph, node) && !self.members.iter().any(|member| member.node == node.0) {
-            self.members.push(Member { node: node.0, op: op as u32 });
+    /// Notes what a loaded ensemble may ask: trees alone, with nothing before them.
+    fn member(&mut self, node: NodeId, index: usize, op: &Op) {
+        let alone = matches!(op, Op::Trees(trees) if trees.init.is_none());
+        let known = self.members.iter().any(|member| member.node == node.0);
+        if alone && !known && is_ensemble(self.graph, node) {
+            self.members.push(Member { node: node.0, op: index as u32 });
         }
     }
 }

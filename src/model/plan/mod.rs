@@ -5,6 +5,7 @@
 //! before its first use; afterwards the engine follows its indices without asking again.
 #![forbid(unsafe_code)]
 
+mod committee;
 pub(crate) mod compact;
 pub(crate) mod lanes;
 mod trees;
@@ -12,6 +13,7 @@ pub(crate) mod validate;
 
 use serde::{Deserialize, Serialize};
 
+pub use self::committee::{Asked, Recoded, Stacking, StackingMember, Voting, VotingKind};
 pub use self::trees::{
     Boosted, BoostedKind, BoostedLink, Categories, CategoryRule, Encoding, Float, Forest, ForestKind, Head,
     LeafNumbers, TreeLayout, Trees,
@@ -23,6 +25,8 @@ use crate::format::{ArrayId, ArrayInfo};
 const MAX_BYTES: usize = 4 << 20;
 /// Most operations of a plan.
 const MAX_OPS: usize = 4096;
+/// Most operations within one another.
+const MAX_DEPTH: usize = 32;
 
 /// What can be computed natively from a file.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -102,6 +106,9 @@ pub enum Op {
         intercept: ArrayId,
         /// `true` if `predict` gives one dimension.
         flat: bool,
+        /// Whether it was fitted on `float32`: the answers for rows of `float32` are `float32` then.
+        #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+        float32: bool,
     },
     /// `sklearn.linear_model.LogisticRegression`.
     LogisticRegression {
@@ -115,6 +122,9 @@ pub enum Op {
         classes: ArrayId,
         /// How decisions become probabilities.
         link: Link,
+        /// Whether it was fitted on `float32`: the answers for rows of `float32` are `float32` then.
+        #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+        float32: bool,
     },
     /// Decision trees, alone or averaged.
     Trees(Trees),
@@ -123,6 +133,12 @@ pub enum Op {
         /// Indices of earlier operations, none of them a pipeline: nested ones are flattened.
         steps: Vec<u32>,
     },
+    /// Members that vote, or whose answers are averaged.
+    Voting(Voting),
+    /// Members whose answers are columns for a last estimator.
+    Stacking(Stacking),
+    /// Trees behind columns in another order and encoded categories.
+    Recoded(Recoded),
 }
 
 /// From decision values to probabilities.
@@ -194,8 +210,37 @@ fn check_order(plan: &Plan) -> Result<(), PlanError> {
     }
     check_members(ops, plan.members())?;
     for (op, operation) in ops.iter().enumerate() {
-        let Op::Pipeline { steps } = operation else { continue };
-        check_steps(&ops[..op], op, steps)?;
+        match operation {
+            Op::Pipeline { steps } => check_steps(&ops[..op], op, steps)?,
+            Op::Recoded(Recoded { trees, .. }) if !matches!(ops.get(*trees as usize), Some(Op::Trees(_))) => {
+                return Err(PlanError::Part { op, part: *trees, problem: "is not an operation over trees" });
+            }
+            _ => {}
+        }
+    }
+    check_parts(ops)
+}
+
+/// Each part is an earlier operation and part of no other, so that nothing runs twice; and they are not too deep.
+fn check_parts(ops: &[Op]) -> Result<(), PlanError> {
+    let mut depths = vec![0; ops.len()];
+    let mut taken = vec![false; ops.len()];
+    for (op, operation) in ops.iter().enumerate() {
+        for part in operation.parts() {
+            let wrong = |problem| Err(PlanError::Part { op, part, problem });
+            let at = part as usize;
+            if at >= op {
+                return wrong("is not an earlier operation");
+            }
+            if std::mem::replace(&mut taken[at], true) {
+                return wrong("is part of two operations");
+            }
+            depths[op] = depths[op].max(depths[at] + 1);
+        }
+        if depths[op] > MAX_DEPTH {
+            let what = "operations within one another";
+            return Err(PlanError::TooLarge { what, found: depths[op], limit: MAX_DEPTH });
+        }
     }
     Ok(())
 }
@@ -251,6 +296,9 @@ impl Op {
             Op::LogisticRegression { .. } => "LogisticRegression",
             Op::Trees(trees) => &trees.estimator,
             Op::Pipeline { .. } => "Pipeline",
+            Op::Voting(voting) => &voting.estimator,
+            Op::Stacking(stacking) => &stacking.estimator,
+            Op::Recoded(recoded) => &recoded.estimator,
         }
     }
 }
@@ -293,6 +341,16 @@ pub enum PlanError {
         op: usize,
         /// The operation it names.
         step: u32,
+        /// What is wrong with it.
+        problem: &'static str,
+    },
+    /// A part of an operation that cannot be run.
+    #[error("operation {op} of the plan: its part, operation {part}, {problem}; convert the model again")]
+    Part {
+        /// The operation.
+        op: usize,
+        /// The operation it names.
+        part: u32,
         /// What is wrong with it.
         problem: &'static str,
     },

@@ -1,3 +1,5 @@
+mod committee;
+
 use super::validate::validate;
 use super::*;
 use crate::format::Order;

@@ -37,6 +37,10 @@ pub struct Trees {
     /// `<U [n_features]`: the names of the columns, if the object has them where only its own library reads them.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub feature_names: Option<ArrayId>,
+    /// The position of an earlier operation whose predictions, seen through the link, the raw scores begin with instead
+    /// of `start`. It sees the input in `float32`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub init: Option<u32>,
     /// From leaves to answers.
     pub head: Head,
     /// Where the nodes lie.
@@ -64,6 +68,7 @@ impl Trees {
             integers_as_f32: false,
             missing_value: None,
             feature_names: None,
+            init: None,
             head,
             layout,
         }
@@ -92,11 +97,7 @@ impl Trees {
 
     /// Whether there is a `predict_proba`.
     pub fn has_proba(&self) -> bool {
-        let labels_only = matches!(
-            &self.head,
-            Head::Boosted(Boosted { kind: BoostedKind::XgBoost { .. }, link: BoostedLink::LargestF32, .. })
-        );
-        !self.classes().is_empty() && !labels_only
+        !self.classes().is_empty()
     }
 
     /// Whether `apply` is that of XGBoost, which refuses infinity and gives `float32`.
@@ -336,7 +337,7 @@ pub enum BoostedKind {
     },
     /// XGBoost's classifiers: `predict` gives the label of the largest linked score, or whether a single one is above
     /// 0.5; `predict_proba` the linked scores in `float32`, of one column `[1 - p, p]`. With the link
-    /// [`BoostedLink::LargestF32`] there is no `predict_proba`.
+    /// [`BoostedLink::LargestF32`] they are the softmax of raw scores, as SciPy computes it.
     XgBoost {
         /// `[n_classes]` labels.
         classes: ArrayId,

@@ -3,12 +3,13 @@
 //! Costs time in proportion to the tree nodes, at the first prediction and not when a file is opened.
 #![forbid(unsafe_code)]
 
+mod committee;
 mod lanes;
 mod trees;
 
 use crate::format::dtype::{Dtype, Element, Kind};
 use crate::format::{ArrayId, ArrayInfo, Order};
-use crate::model::plan::{Link, Op, Plan, PlanArrays, PlanError, Trees, check_order};
+use crate::model::plan::{Link, Op, Plan, PlanArrays, PlanError, check_order};
 
 /// Most columns of an input, and most values of a leaf.
 const MAX_COLUMNS: u32 = 1 << 24;
@@ -35,7 +36,15 @@ pub(crate) fn validate(plan: &Plan, arrays: &dyn PlanArrays) -> Result<(), PlanE
                 check.floats("scale", *scale, &[u64::from(*n_features)])?;
                 check.floats("min", *min, &[u64::from(*n_features)])?;
             }
-            Op::LinearRegressor { estimator: _, n_features, n_outputs, coef, intercept, flat } => {
+            Op::LinearRegressor {
+                estimator: _,
+                n_features,
+                n_outputs,
+                coef,
+                intercept,
+                flat,
+                float32: _,
+            } => {
                 check.columns("n_features", *n_features)?;
                 check.columns("n_outputs", *n_outputs)?;
                 if *flat {
@@ -44,7 +53,7 @@ pub(crate) fn validate(plan: &Plan, arrays: &dyn PlanArrays) -> Result<(), PlanE
                 check.floats("coef", *coef, &[u64::from(*n_outputs), u64::from(*n_features)])?;
                 check.floats("intercept", *intercept, &[u64::from(*n_outputs)])?;
             }
-            Op::LogisticRegression { n_features, coef, intercept, classes, link } => {
+            Op::LogisticRegression { n_features, coef, intercept, classes, link, float32: _ } => {
                 check.columns("n_features", *n_features)?;
                 let n_classes = check.labels(*classes)?.1;
                 let rows = match (link, n_classes) {
@@ -55,8 +64,14 @@ pub(crate) fn validate(plan: &Plan, arrays: &dyn PlanArrays) -> Result<(), PlanE
                 check.floats("coef", *coef, &[rows, u64::from(*n_features)])?;
                 check.floats("intercept", *intercept, &[rows])?;
             }
-            Op::Trees(trees) => check.trees(trees)?,
+            Op::Trees(trees) => {
+                check.trees(trees)?;
+                check.init(ops, trees)?;
+            }
             Op::Pipeline { steps } => check.widths(ops, steps)?,
+            Op::Voting(voting) => check.voting(ops, voting)?,
+            Op::Stacking(stacking) => check.stacking(ops, stacking)?,
+            Op::Recoded(recoded) => check.recoded(ops, recoded)?,
         }
     }
     Ok(())
@@ -142,17 +157,10 @@ impl<'a> Check<'a> {
         Ok((info.dtype, n_classes))
     }
 
-    /// What a pipeline step gives, the next one takes.
-    fn widths(&self, ops: &[Op], steps: &[u32]) -> Result<(), PlanError> {
-        let width = |step: &u32| match &ops[*step as usize] {
-            Op::StandardScaler { n_features, .. }
-            | Op::MinMaxScaler { n_features, .. }
-            | Op::LinearRegressor { n_features, .. }
-            | Op::LogisticRegression { n_features, .. }
-            | Op::Trees(Trees { n_features, .. }) => u64::from(*n_features),
-            Op::Pipeline { .. } => 0,
-        };
-        let first = steps.first().map_or(0, width);
-        steps.iter().try_for_each(|step| self.equal("n_features", first, width(step)))
+    /// What a pipeline step gives, the next one takes: all have as many columns as the first.
+    fn widths(&self, ops: &[Op], parts: &[u32]) -> Result<(), PlanError> {
+        let width = |part: &u32| ops[*part as usize].n_features(ops).map_or(0, u64::from);
+        let first = parts.first().map_or(0, width);
+        parts.iter().try_for_each(|part| self.equal("n_features", first, width(part)))
     }
 }

@@ -165,7 +165,7 @@ fn answer(
     let Plan::Native { ops, .. } = plan else { unreachable!() };
     let Op::Trees(trees) = &ops[0] else { unreachable!() };
     let options = RunOptions { threads: Some(threads), check_finite: false };
-    let run = Run { ops, arrays, options: &options };
+    let run = Run { ops, arrays, options: &options, begin: None };
     let (scores, leaves) = match trees.layout {
         TreeLayout::Lanes { .. } => {
             (scores(run, trees, &x, kernels).unwrap(), apply(run, trees, &x, kernels).unwrap())

@@ -26,6 +26,8 @@ pub(super) struct BoostedTrees {
     pub(super) log_proba: bool,
     pub(super) second_at_zero: bool,
     pub(super) apply: LeafNumbers,
+    /// The operation whose answers are what the raw scores begin with.
+    pub(super) init: Option<u32>,
     pub(super) ensemble: Ensemble,
 }
 
@@ -64,7 +66,7 @@ impl BoostedTrees {
         };
         let (estimator, apply) = (self.estimator, self.apply);
         let (nan_allowed, infinity_allowed) = (self.nan_allowed, self.infinity_allowed);
-        let dense_only = self.dense_only;
+        let (dense_only, init) = (self.dense_only, self.init);
         let op = move |ids: &[ArrayId]| {
             let (layout, rest) = ids.split_at(n_laid_out);
             let head = Head::Boosted(Boosted {
@@ -83,6 +85,7 @@ impl BoostedTrees {
                 nan_allowed,
                 infinity_allowed,
                 dense_only,
+                init,
                 ..Trees::new(estimator, input, n_features, n_trees, head, layout)
             })
         };

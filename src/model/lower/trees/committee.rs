@@ -9,11 +9,11 @@ use crate::model::lower::linear::unfitted;
 use crate::model::lower::stage::classes;
 use crate::model::lower::trees::ensemble::Ensemble;
 use crate::model::lower::trees::layout::LaidOut;
-use crate::model::lower::trees::leaves::numpy_sum;
 use crate::model::lower::trees::plain::{Columns, PlainTrees, feature_maps};
 use crate::model::lower::trees::tags::{self, Version};
 use crate::model::lower::trees::vectors::VectorTrees;
 use crate::model::lower::{Lowered, Refusal, Staged, type_name};
+use crate::model::numerics::pairwise_sum;
 use crate::model::plan::{
     Boosted, BoostedKind, BoostedLink, Float, Forest, ForestKind, Head, LeafNumbers, Op, Trees,
 };
@@ -57,7 +57,7 @@ pub(in crate::model::lower) fn lower_adaboost_classifier(
         classes: vec![staged],
         n_outputs: 1,
         max_classes: n_classes,
-        divisor: Some(numpy_sum(&weights)),
+        divisor: Some(pairwise_sum(&weights)),
         nan_allowed: false,
     };
     committee.lower(graph, id, estimators.len(), n_features, trees.finish())

@@ -3,22 +3,37 @@
 
 use crate::model::array::ArraySource;
 use crate::model::graph::{ArrayPart, Graph, Node, NodeId};
+use crate::model::lower::arena::Arena;
 use crate::model::lower::linear::unfitted;
 use crate::model::lower::trees::boosted::{BoostedTrees, classes_of, link_of};
 use crate::model::lower::trees::ensemble::Ensemble;
-use crate::model::lower::trees::leaves::numpy_sum;
 use crate::model::lower::trees::plain::{Columns, PlainTrees};
 use crate::model::lower::{Lowered, Refusal, type_name};
+use crate::model::numerics::{clipped, logit, multinomial_logit};
 use crate::model::plan::{BoostedLink, Float, LeafNumbers};
 
 /// Most bytes of the array of constants of a dummy estimator.
 const MAX_BYTES: u64 = 1 << 24;
 
-/// Lowers an estimator whose raw scores start from constants.
+/// Lowers the estimator; its `init` before it, unless that gives constants.
+pub(in crate::model::lower) fn lower_begun(arena: &mut Arena<'_>, id: NodeId) -> Result<u32, Refusal> {
+    let (graph, arrays) = (arena.graph, arena.arrays);
+    let init = graph.attr(id, "init_").ok_or_else(|| unfitted("init_"))?;
+    let dummy = graph.class_of(init).is_some_and(|(_, name)| name.starts_with("Dummy"));
+    let begun = match graph.as_str(init) {
+        None if !dummy => Some(arena.part(init, "its `init`")?),
+        _ => None,
+    };
+    let lowered = lower_gradient_boosting(graph, id, arrays, begun)?;
+    Ok(arena.push(id, lowered))
+}
+
+/// Lowers an estimator whose raw scores start from constants, or from what the operation `init` answers.
 pub(in crate::model::lower) fn lower_gradient_boosting(
     graph: &Graph,
     id: NodeId,
     arrays: &dyn ArraySource,
+    init: Option<u32>,
 ) -> Result<Lowered, Refusal> {
     let (columns, estimators) = stages(graph, id).ok_or_else(|| unfitted("estimators_"))?;
     let scale = graph.attr(id, "learning_rate").and_then(|rate| graph.as_f64(rate));
@@ -32,7 +47,10 @@ pub(in crate::model::lower) fn lower_gradient_boosting(
     let (n_features, trees) = trees.finish()?;
     let boosted = BoostedTrees {
         estimator: graph.class_of(id).map_or("", |(_, name)| name).to_owned(),
-        start: start(graph, id, arrays, link, columns)?,
+        start: match init {
+            Some(_) => vec![0.0; columns],
+            None => start(graph, id, arrays, link, columns)?,
+        },
         link,
         classes: classes_of(graph, id, arrays)?,
         nan_allowed: false,
@@ -41,6 +59,7 @@ pub(in crate::model::lower) fn lower_gradient_boosting(
         log_proba: true,
         second_at_zero: true,
         apply: LeafNumbers::Stages,
+        init,
         ensemble: Ensemble {
             n_features,
             input: Float::F32,
@@ -107,24 +126,13 @@ fn start(
 
 /// The link of the probabilities of a dummy classifier, as scikit-learn computes it.
 fn linked(link: BoostedLink, prior: &[f64]) -> Option<Vec<f64>> {
-    let clip = |p: &f64| p.clamp(f64::EPSILON, 1.0 - f64::EPSILON);
     match link {
-        BoostedLink::Logistic => Some(vec![logit(clip(prior.get(1)?))]),
-        BoostedLink::HalfLogistic => Some(vec![0.5 * logit(clip(prior.get(1)?))]),
+        BoostedLink::Logistic => Some(vec![logit(clipped(*prior.get(1)?))]),
+        BoostedLink::HalfLogistic => Some(vec![0.5 * logit(clipped(*prior.get(1)?))]),
         _ => {
-            let prior: Vec<f64> = prior.iter().map(clip).collect();
-            let logs: Vec<f64> = prior.iter().map(|p| p.ln()).collect();
-            let mean = (numpy_sum(&logs) / logs.len() as f64).exp();
-            Some(prior.into_iter().map(|p| (p / mean).ln()).collect())
+            let mut prior: Vec<f64> = prior.iter().map(|p| clipped(*p)).collect();
+            multinomial_logit(&mut prior);
+            Some(prior)
         }
     }
-}
-
-/// `scipy.special.logit`: precise around one half.
-fn logit(p: f64) -> f64 {
-    if !(0.3..=0.65).contains(&p) {
-        return (p / (1.0 - p)).ln();
-    }
-    let s = 2.0 * (p - 0.5);
-    s.ln_1p() - (-s).ln_1p()
 }

@@ -18,18 +18,6 @@ const SET_WORDS: usize = 8;
 /// Most bytes of the start, and of the categories of a feature.
 const MAX_BYTES: u64 = 1 << 24;
 
-/// Lowers the whole estimator, which takes rows as users have them.
-pub(in crate::model::lower) fn lower_histogram(
-    graph: &Graph,
-    id: NodeId,
-    arrays: &dyn ArraySource,
-) -> Result<Lowered, Refusal> {
-    if graph.attr(id, "_preprocessor").is_some_and(|preprocessor| !graph.is_none(preprocessor)) {
-        return Err(Refusal::uncovered("it has categorical features, which scikit-learn encodes first"));
-    }
-    lower_encoded(graph, id, arrays)
-}
-
 /// Lowers what the estimator does with rows whose categories are encoded.
 pub(in crate::model::lower) fn lower_encoded(
     graph: &Graph,
@@ -55,6 +43,7 @@ pub(in crate::model::lower) fn lower_encoded(
         log_proba: false,
         second_at_zero: false,
         apply: LeafNumbers::Absent,
+        init: None,
         ensemble: Ensemble {
             n_features,
             input: Float::F64,

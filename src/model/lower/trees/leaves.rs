@@ -15,6 +15,7 @@ use crate::model::graph::read::byte_range;
 use crate::model::lower::trees::layout::SPOOL_BYTES;
 use crate::model::lower::trees::nodes::{Nodes, piece};
 use crate::model::lower::{Refusal, Staged, StagedData};
+use crate::model::numerics::pairwise_sum;
 
 /// Bytes of values read at once, at least one node's.
 const CHUNK_BYTES: usize = 1 << 18;
@@ -149,48 +150,7 @@ impl Leaves {
 
 /// Divides by the sum, as `predict_proba` did when leaves held counts.
 fn fractions(counts: &mut [f64]) {
-    let sum = numpy_sum(counts);
+    let sum = pairwise_sum(counts);
     let divisor = if sum == 0.0 { 1.0 } else { sum };
     counts.iter_mut().for_each(|count| *count /= divisor);
-}
-
-/// NumPy's pairwise sum of a contiguous run.
-pub(super) fn numpy_sum(values: &[f64]) -> f64 {
-    const BLOCK: usize = 128;
-    if values.len() < 8 {
-        return values.iter().fold(0.0, |sum, value| sum + value);
-    }
-    if values.len() > BLOCK {
-        let half = values.len() / 2;
-        let (left, right) = values.split_at(half - half % 8);
-        return numpy_sum(left) + numpy_sum(right);
-    }
-    let (blocks, rest) = values.as_chunks::<8>();
-    let mut strands = [0.0; 8];
-    for (index, block) in blocks.iter().enumerate() {
-        for (strand, value) in strands.iter_mut().zip(block) {
-            *strand = if index == 0 { *value } else { *strand + value };
-        }
-    }
-    let [a, b, c, d, e, f, g, h] = strands;
-    rest.iter().fold(((a + b) + (c + d)) + ((e + f) + (g + h)), |sum, value| sum + value)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn sums_follow_numpys_order() {
-        // numpy.sum of 0.1 * arange(n), as NumPy 2.4 gives it.
-        let sum = |n: u32| numpy_sum(&(0..n).map(|i| 0.1 * f64::from(i)).collect::<Vec<_>>());
-        for (n, expected) in [SUM_7, SUM_9, SUM_100, SUM_300] {
-            assert_eq!(expected, sum(n).to_bits(), "{n}");
-        }
-    }
-
-    const SUM_7: (u32, u64) = (7, 0x4000cccccccccccd);
-    const SUM_9: (u32, u64) = (9, 0x400cccccccccccce);
-    const SUM_100: (u32, u64) = (100, 0x407ef00000000000);
-    const SUM_300: (u32, u64) = (300, 0x40b1850000000000);
 }

@@ -13,18 +13,20 @@ pub(crate) mod layout;
 mod leaves;
 mod nodes;
 mod plain;
+mod recoded;
 mod tags;
 mod vectors;
 
 pub(super) use self::committee::{
     lower_adaboost_classifier, lower_adaboost_regressor, lower_bagging_classifier, lower_bagging_regressor,
 };
-pub(super) use self::gradient_boosting::lower_gradient_boosting;
-pub(super) use self::histogram::{lower_encoded, lower_histogram};
+pub(super) use self::gradient_boosting::{lower_begun, lower_gradient_boosting};
+pub(super) use self::histogram::lower_encoded;
 pub(super) use self::isolation::lower_isolation;
 use self::layout::{LaidOut, Layout, Placed, Placement, place};
 use self::leaves::{Leaves, Normalise};
 use self::nodes::{Nodes, TreeNode};
+pub(super) use self::recoded::lower_recoded;
 use crate::format::dtype::{Dtype, Kind, Plain};
 use crate::format::{ArrayId, ArrayInfo};
 use crate::model::array::ArraySource;
