@@ -51,6 +51,7 @@ pub use ops::dump::{Dump, DumpError, DumpOptions, DumpReport, Pickled};
 pub use ops::hot::{HotError, HotOptions, Share};
 pub use ops::inspect::{ArraySummary, Inspection, Native, ObjectSummary, Total};
 pub use ops::rewrite::{ArchiveOptions, RewriteError, RewriteReport, archive, restore};
+pub use ops::sign::{SignatureError, VerifyKey, sign, signature_path, verify_signed};
 pub use ops::user::{FileWriteError, FileWriter};
 pub use ops::verify::{VerifyFileError, verify};
 pub use store::cache::{Cache, CacheEntry, CacheError, Cleared};

@@ -14,11 +14,12 @@ if TYPE_CHECKING:
         ChecksumError,
         FormatError,
         OnecopyError,
+        SignatureError,
         StaleReferenceError,
         UnsupportedModelError,
         UntrustedTypesError,
     )
-    from onecopy._functions import archive, convert, inspect, restore, verify
+    from onecopy._functions import archive, convert, inspect, restore, sign, verify
     from onecopy._load import load
     from onecopy._model import Model, open
     from onecopy._reference import Reference, by_reference
@@ -28,6 +29,7 @@ _HOMES = {
     "ChecksumError": "_errors",
     "FormatError": "_errors",
     "OnecopyError": "_errors",
+    "SignatureError": "_errors",
     "StaleReferenceError": "_errors",
     "UnsupportedModelError": "_errors",
     "UntrustedTypesError": "_errors",
@@ -41,6 +43,7 @@ _HOMES = {
     "convert": "_functions",
     "inspect": "_functions",
     "restore": "_functions",
+    "sign": "_functions",
     "verify": "_functions",
 }
 

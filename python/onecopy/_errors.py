@@ -30,6 +30,10 @@ class UntrustedTypesError(OnecopyError):
         return type(self), (self.args[0], self.types)
 
 
+class SignatureError(OnecopyError):
+    """A file that nobody vouches for with the given key, or a key that is none."""
+
+
 class UnsupportedModelError(OnecopyError):
     """An object that cannot be stored without loss, or that the native engine does not cover."""
 

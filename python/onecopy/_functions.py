@@ -57,13 +57,20 @@ def convert(
     return os.fspath(_onecopy.convert(os.fspath(src), _path(dst), text, progress))
 
 
-def verify(path: "str | os.PathLike[str]", *, progress: "Progress | None" = None) -> None:
-    """Compare every byte of a model file with its checksums and digests.
+def verify(
+    path: "str | os.PathLike[str]",
+    *,
+    key: "str | os.PathLike[str] | None" = None,
+    progress: "Progress | None" = None,
+) -> None:
+    """Compare every byte of a model file with its checksums and digests, and its signature if asked to.
 
     Parameters
     ----------
     path : str or path-like
         The file.
+    key : str or path-like, default=None
+        A file with an ed25519 public key in PEM; the file must have been signed with its private half, see `sign`.
     progress : callable, default=None
         Called as ``progress(what, done_bytes, total_bytes)`` now and then.
 
@@ -71,6 +78,8 @@ def verify(path: "str | os.PathLike[str]", *, progress: "Progress | None" = None
     ------
     ChecksumError
         If bytes are damaged; the message says which array and where.
+    SignatureError
+        If `key` is given and its owner has not signed the file.
     FormatError
         If it is no model file.
     OSError
@@ -83,7 +92,58 @@ def verify(path: "str | os.PathLike[str]", *, progress: "Progress | None" = None
     >>> np.save(os.path.join(folder, "x.npy"), np.arange(3))
     >>> onecopy.verify(onecopy.convert(os.path.join(folder, "x.npy")))
     """
-    _onecopy.verify(os.fspath(path), progress)
+    if key is None:
+        _onecopy.verify(os.fspath(path), progress)
+    else:
+        _onecopy.verify_signed(os.fspath(path), os.fspath(key), progress)
+
+
+def sign(
+    path: "str | os.PathLike[str]",
+    *,
+    key: "str | os.PathLike[str]",
+    progress: "Progress | None" = None,
+) -> str:
+    """Vouch for a model file: write an ed25519 signature of its content beside it.
+
+    The file is read first, and a damaged one not signed. What is signed is the digest of the content, so the signature also
+    holds for the archive of the file and for what is restored from it, if it is copied along under their names.
+
+    Parameters
+    ----------
+    path : str or path-like
+        The file.
+    key : str or path-like
+        A file with an ed25519 private key in PEM, as ``openssl genpkey -algorithm ed25519`` writes it.
+    progress : callable, default=None
+        Called as ``progress(what, done_bytes, total_bytes)`` now and then.
+
+    Returns
+    -------
+    str
+        The path of the signature: `path` followed by ``.sig``. An earlier one is replaced.
+
+    Raises
+    ------
+    ChecksumError
+        If the file is damaged.
+    SignatureError
+        If there is no such key in the file.
+    OSError
+        If a file cannot be read or written.
+
+    See Also
+    --------
+    verify, load, open : They take the public half of the key.
+
+    Examples
+    --------
+    >>> import onecopy
+    >>> onecopy.sign("forest.onecopy", key="private.pem")  # doctest: +SKIP
+    'forest.onecopy.sig'
+    >>> model = onecopy.load("forest.onecopy", verify_key="public.pem")  # doctest: +SKIP
+    """
+    return os.fspath(_onecopy.sign(os.fspath(path), os.fspath(key), progress))
 
 
 def inspect(path: "str | os.PathLike[str]") -> "dict[str, Any]":

@@ -16,6 +16,7 @@ def load(
     cache: "str | os.PathLike[str] | None" = None,
     share: str = "cache",
     guard: "str | None" = None,
+    verify_key: "str | os.PathLike[str] | None" = None,
 ) -> Any:
     """Rebuild the object of a model file on the memory of the file.
 
@@ -39,6 +40,9 @@ def load(
         Where the bytes lie, as for `open`.
     guard : {None, "memfd"}, default=None
         "memfd": nobody can change what was loaded, as for `open`.
+    verify_key : str or path-like, default=None
+        A file with an ed25519 public key in PEM. The file must have been signed with its private half, see `sign`, and all of it
+        is read and compared before it is used.
 
     Returns
     -------
@@ -49,6 +53,8 @@ def load(
     ------
     UntrustedTypesError
         If the file uses names that are not trusted; `types` lists them. Nothing has been imported.
+    SignatureError
+        If `verify_key` is given and its owner has not signed the file.
     FormatError
         If the file is damaged, or no model file.
     OSError
@@ -63,7 +69,7 @@ def load(
     array([0., 1., 2.])
     """
     names = _names(trusted)
-    place = Place.of(path, cache, share, guard)
+    place = Place.of(path, cache, share, guard, verify_key)
     loaded, digest = _onecopy.load(place.path, mmap_mode, names, *place.how)
     if isinstance(place.path, str):
         _reference.remember(loaded, place.path, digest, mmap_mode, names, place.how)

@@ -26,6 +26,7 @@ def open(
     cache: "str | os.PathLike[str] | None" = None,
     share: str = "cache",
     guard: "str | None" = None,
+    verify_key: "str | os.PathLike[str] | None" = None,
 ) -> "Model":
     """Open a model file to predict from it, with NumPy alone.
 
@@ -51,6 +52,9 @@ def open(
     guard : {None, "memfd"}, default=None
         "memfd": the file is copied into such memory, and every byte of the copy is compared with checksums and digests. Whoever
         changes, shortens or replaces the file afterwards does not change the model. For files that others can write to.
+    verify_key : str or path-like, default=None
+        A file with an ed25519 public key in PEM. The file must have been signed with its private half, see `sign`, and all of it
+        is read and compared before it is used.
 
     Returns
     -------
@@ -59,6 +63,8 @@ def open(
 
     Raises
     ------
+    SignatureError
+        If `verify_key` is given and its owner has not signed the file.
     FormatError
         If the file is damaged, or no model file.
     OSError
@@ -88,7 +94,7 @@ def open(
     """
     if threads is not None and (not isinstance(threads, int) or threads < 1):
         raise ValueError(f"threads must be None or at least 1, found {threads!r}")
-    place = Place.of(path, cache, share, guard)
+    place = Place.of(path, cache, share, guard, verify_key)
     return Model(NativeModel(place.path, *place.how), place, threads)
 
 

@@ -165,8 +165,8 @@ def reload(path: str, digest: str, mmap_mode: "str | None", trusted: "tuple[str,
         model = _CACHE.get(key)
         if model is None:
             _compare(path, digest, _onecopy.digest(path))
-            cache, share, guard = how
-            model = load(path, mmap_mode=mmap_mode, trusted=trusted, cache=cache, share=share, guard=guard)
+            options = dict(zip(("cache", "share", "guard", "verify_key"), how))
+            model = load(path, mmap_mode=mmap_mode, trusted=trusted, **options)
             known = _LOADED.get(id(model))
             if known is not None:
                 _compare(path, digest, known[1][1])

@@ -15,6 +15,7 @@ use crate::memory;
 use crate::model::verify::{VerifyError, VerifyOptions};
 use crate::model::{Model, OpenError};
 use crate::ops::rewrite::{RewriteError, restore_into, restored_len};
+use crate::ops::sign::{SignatureError, VerifyKey, vouched};
 use crate::store::cache::{Cache, CacheError, Lock};
 use crate::store::fs::PublishError;
 
@@ -44,6 +45,8 @@ pub struct HotOptions {
     /// Copies the file into memory, compares the copy with all checksums and digests, and seals it: whatever becomes of
     /// the file afterwards does not matter. Implies [`Share::Memfd`].
     pub guard: bool,
+    /// Refuses files that the owner of this key has not signed, and reads all of a file before it is used.
+    pub verify_key: Option<VerifyKey>,
 }
 
 /// A file that could not be made ready.
@@ -82,6 +85,9 @@ pub enum HotError {
         /// Why.
         source: Box<RewriteError>,
     },
+    /// Nobody vouches for it.
+    #[error(transparent)]
+    Signature(#[from] SignatureError),
     /// The content cannot be held in memory.
     #[error("cannot hold {} in memory; use `onecopy restore` and the file that it writes", path.display())]
     Memory {
@@ -107,20 +113,11 @@ impl Model<Mapping> {
         progress: OnProgress<'_>,
     ) -> Result<Self, HotError> {
         let path = path.as_ref();
-        if options.guard {
-            return guarded(path, progress);
+        let model = ready(path, options, progress)?;
+        if let Some(key) = &options.verify_key {
+            vouched(&model, path, key, progress)?;
         }
-        match options.share {
-            Share::Memfd => in_memory(path, progress),
-            Share::Cache => {
-                let model = Self::open(path)?;
-                if model.is_cold() {
-                    from_cache(&model, options.cache.as_deref(), progress)
-                } else {
-                    Ok(model)
-                }
-            }
-        }
+        Ok(model)
     }
 
     /// Maps a model that lies in a sealed file in memory: one that was opened with [`Share::Memfd`], here or in another
@@ -140,6 +137,19 @@ impl Model<Mapping> {
     /// As [`Model::from_sealed`].
     pub fn open_sealed(path: impl AsRef<Path>, name: impl AsRef<Path>) -> Result<Self, OpenError> {
         Self::from_sealed(open_file(path.as_ref()).map_err(OpenError::Map)?, name)
+    }
+}
+
+fn ready(path: &Path, options: &HotOptions, progress: OnProgress<'_>) -> Result<Model<Mapping>, HotError> {
+    if options.guard {
+        return guarded(path, progress);
+    }
+    match options.share {
+        Share::Memfd => in_memory(path, progress),
+        Share::Cache => {
+            let model = Model::open(path)?;
+            if model.is_cold() { from_cache(&model, options.cache.as_deref(), progress) } else { Ok(model) }
+        }
     }
 }
 

@@ -1,4 +1,4 @@
-//! Whole-file operations by path: convert, dump, archive, restore, verify, inspect.
+//! Whole-file operations by path: convert, dump, archive, restore, verify, sign, inspect.
 #![forbid(unsafe_code)]
 
 pub(crate) mod convert;
@@ -8,5 +8,6 @@ pub(crate) mod hot;
 pub(crate) mod inspect;
 mod model_file;
 pub(crate) mod rewrite;
+pub(crate) mod sign;
 pub(crate) mod user;
 pub(crate) mod verify;

@@ -101,7 +101,7 @@ mod tests {
             let mut file = tempfile::tempfile().unwrap();
             let bytes = vec![7; 1 << 20];
             let mut ahead = Ahead::new(&mut file, sync);
-            for _ in 0..3 * STEP >> 20 {
+            for _ in 0..(3 * STEP) >> 20 {
                 ahead.write_all(&bytes).unwrap();
             }
             ahead.rewind().unwrap();

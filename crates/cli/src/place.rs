@@ -5,7 +5,7 @@ use std::path::PathBuf;
 
 use anyhow::Result;
 use clap::{Args, ValueEnum};
-use onecopy::{Cache, HotOptions, Share};
+use onecopy::{Cache, HotOptions, Share, VerifyKey};
 
 /// Options of commands that use a model.
 #[derive(Args)]
@@ -20,6 +20,9 @@ pub(crate) struct Place {
     /// overwrite or cut short.
     #[arg(long)]
     guard: Option<GuardName>,
+    /// Refuse a file that was not signed with the private half of this ed25519 key (PEM)
+    #[arg(long, value_name = "PUBLIC_KEY")]
+    verify_key: Option<PathBuf>,
 }
 
 /// The cache that is meant.
@@ -43,12 +46,13 @@ enum GuardName {
 
 impl Place {
     /// As the library takes them.
-    pub(crate) fn options(&self) -> HotOptions {
+    pub(crate) fn options(&self) -> Result<HotOptions> {
         let share = match self.share {
             ShareName::Cache => Share::Cache,
             ShareName::Memfd => Share::Memfd,
         };
-        HotOptions { cache: self.cache.cache.clone(), share, guard: self.guard.is_some() }
+        let verify_key = self.verify_key.as_ref().map(VerifyKey::read).transpose()?;
+        Ok(HotOptions { cache: self.cache.cache.clone(), share, guard: self.guard.is_some(), verify_key })
     }
 }
 

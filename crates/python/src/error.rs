@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 
 use onecopy::{
     CacheError, ConvertFileError, Damage, FormatError, HotError, MapError, OpenError, RewriteError,
-    StepError, VerifyError, VerifyFileError,
+    SignatureError, StepError, VerifyError, VerifyFileError,
 };
 use pyo3::exceptions::{PyIsADirectoryError, PyMemoryError, PyOSError};
 use pyo3::prelude::*;
@@ -23,6 +23,8 @@ pub(crate) enum Kind {
     Checksum,
     /// `UnsupportedModelError`
     Unsupported,
+    /// `SignatureError`
+    Signature,
 }
 
 /// An exception of `kind`.
@@ -30,10 +32,12 @@ pub(crate) fn raise(py: Python<'_>, kind: Kind, message: impl Into<String>) -> P
     static FORMAT: PyOnceLock<Py<PyType>> = PyOnceLock::new();
     static CHECKSUM: PyOnceLock<Py<PyType>> = PyOnceLock::new();
     static UNSUPPORTED: PyOnceLock<Py<PyType>> = PyOnceLock::new();
+    static SIGNATURE: PyOnceLock<Py<PyType>> = PyOnceLock::new();
     let (cell, name) = match kind {
         Kind::Format => (&FORMAT, "FormatError"),
         Kind::Checksum => (&CHECKSUM, "ChecksumError"),
         Kind::Unsupported => (&UNSUPPORTED, "UnsupportedModelError"),
+        Kind::Signature => (&SIGNATURE, "SignatureError"),
     };
     match cell.import(py, "onecopy._errors", name) {
         Ok(class) => PyErr::from_type(class.clone(), (message.into(),)),
@@ -77,7 +81,13 @@ pub(crate) fn translate(
     if let Some(path) = place.as_deref().or(path).filter(|path| is_not_a_file(error) && path.is_dir()) {
         return PyIsADirectoryError::new_err((EISDIR, chain(error), path.as_os_str().to_owned()));
     }
-    raise(py, if damaged { Kind::Checksum } else { kind }, chain(error))
+    let kind = match (damaged, signature_error(error)) {
+        (true, _) => Kind::Checksum,
+        (_, Some(SignatureError::Open(_))) => Kind::Format,
+        (_, Some(_)) => Kind::Signature,
+        _ => kind,
+    };
+    raise(py, kind, chain(error))
 }
 
 const EISDIR: i32 = 21;
@@ -111,6 +121,10 @@ fn path_of(error: &(dyn Error + 'static)) -> Option<PathBuf> {
     if let Some(HotError::Write { folder, .. }) = error.downcast_ref() {
         return Some(folder.clone());
     }
+    if let Some(SignatureError::Io { path, .. } | SignatureError::Write { path, .. }) = signature_error(error)
+    {
+        return Some(path.clone());
+    }
     if let Some(CacheError::Io { path, .. }) = error.downcast_ref() {
         return Some(path.clone());
     }
@@ -129,8 +143,19 @@ fn open_error<'a>(error: &'a (dyn Error + 'static)) -> Option<&'a OpenError> {
     if let Some(HotError::Open(error) | HotError::Restore(RewriteError::Open(error))) = error.downcast_ref() {
         return Some(error);
     }
+    if let Some(SignatureError::Open(error)) = signature_error(error) {
+        return Some(error);
+    }
     match (error.downcast_ref(), error.downcast_ref()) {
         (Some(VerifyFileError::Open(error)), _) | (_, Some(RewriteError::Open(error))) => Some(error),
+        _ => error.downcast_ref(),
+    }
+}
+
+/// The failure to find a file signed that an error is or shows as its own.
+fn signature_error<'a>(error: &'a (dyn Error + 'static)) -> Option<&'a SignatureError> {
+    match error.downcast_ref() {
+        Some(HotError::Signature(error)) => Some(error),
         _ => error.downcast_ref(),
     }
 }
@@ -138,6 +163,9 @@ fn open_error<'a>(error: &'a (dyn Error + 'static)) -> Option<&'a OpenError> {
 /// Whether a checksum says so.
 fn is_damage(error: &(dyn Error + 'static)) -> bool {
     if let Some(HotError::Damaged { source, .. }) = error.downcast_ref() {
+        return is_damage(&**source);
+    }
+    if let Some(SignatureError::Damaged { source, .. }) = signature_error(error) {
         return is_damage(&**source);
     }
     let wrong = matches!(

@@ -142,7 +142,7 @@ impl Watch {
 }
 
 /// Runs `work` in a thread of its own, so that this one can hear of Ctrl-C and tell of progress.
-fn watched<T: Send + 'static>(
+pub(crate) fn watched<T: Send + 'static>(
     py: Python<'_>,
     progress: Option<Bound<'_, PyAny>>,
     work: impl FnOnce(OnProgress<'_>) -> T + Send + 'static,

@@ -13,6 +13,7 @@ mod interrupt;
 mod load;
 mod model;
 mod run;
+mod sign;
 mod source;
 mod terms;
 mod tree;
@@ -41,6 +42,8 @@ fn _onecopy(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_function(wrap_pyfunction!(functions::digest, module)?)?;
     module.add_function(wrap_pyfunction!(functions::archive, module)?)?;
     module.add_function(wrap_pyfunction!(functions::restore, module)?)?;
+    module.add_function(wrap_pyfunction!(sign::sign, module)?)?;
+    module.add_function(wrap_pyfunction!(sign::verify_signed, module)?)?;
     module.add_class::<model::NativeModel>()?;
     module.add_class::<vocabulary::MappedVocabulary>()?;
     module.add_class::<terms::Terms>()?;

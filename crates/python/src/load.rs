@@ -13,7 +13,8 @@ use crate::trust;
 
 /// The object of a model file and the digest of that; nothing is imported before every name in the file has been found trusted.
 #[pyfunction]
-#[pyo3(signature = (path, mmap_mode, trusted, cache, share, guard))]
+#[expect(clippy::too_many_arguments, reason = "they are those of `onecopy.load`")]
+#[pyo3(signature = (path, mmap_mode, trusted, cache, share, guard, verify_key))]
 pub(crate) fn load<'py>(
     py: Python<'py>,
     path: Place,
@@ -22,9 +23,10 @@ pub(crate) fn load<'py>(
     cache: Option<PathBuf>,
     share: &str,
     guard: Option<&str>,
+    verify_key: Option<PathBuf>,
 ) -> PyResult<(Bound<'py, PyAny>, String)> {
     let mode = Mode::from_name(mmap_mode)?;
-    let options = hot_options(cache, share, guard)?;
+    let options = hot_options(py, cache, share, guard, verify_key)?;
     let source = Bound::new(py, Source::open_hot(py, &path, mode, &options)?)?;
     let graph = decode(py, source.get())?;
     audit(py, source.get(), &graph, &trusted)?;

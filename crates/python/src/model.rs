@@ -52,15 +52,17 @@ fn named(method: &str) -> PyResult<Method> {
 #[pymethods]
 impl NativeModel {
     #[new]
-    #[pyo3(signature = (path, cache, share, guard))]
+    #[pyo3(signature = (path, cache, share, guard, verify_key))]
     fn new(
         py: Python<'_>,
         path: Place,
         cache: Option<PathBuf>,
         share: &str,
         guard: Option<&str>,
+        verify_key: Option<PathBuf>,
     ) -> PyResult<Self> {
-        let source = Source::open_hot(py, &path, Mode::Read, &hot_options(cache, share, guard)?)?;
+        let options = hot_options(py, cache, share, guard, verify_key)?;
+        let source = Source::open_hot(py, &path, Mode::Read, &options)?;
         Ok(NativeModel { source: Py::new(py, source)? })
     }
 

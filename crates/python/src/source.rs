@@ -11,6 +11,7 @@ use pyo3::prelude::*;
 
 use crate::error::{self, Kind};
 use crate::interrupt::interruptible;
+use crate::sign;
 use crate::tree::Shelf;
 
 const EBADF: i32 = 9;
@@ -63,7 +64,13 @@ pub(crate) enum Place {
 }
 
 /// How `load` and `open` make a file ready.
-pub(crate) fn hot_options(cache: Option<PathBuf>, share: &str, guard: Option<&str>) -> PyResult<HotOptions> {
+pub(crate) fn hot_options(
+    py: Python<'_>,
+    cache: Option<PathBuf>,
+    share: &str,
+    guard: Option<&str>,
+    verify_key: Option<PathBuf>,
+) -> PyResult<HotOptions> {
     let share = match share {
         "cache" => Share::Cache,
         "memfd" => Share::Memfd,
@@ -78,7 +85,11 @@ pub(crate) fn hot_options(cache: Option<PathBuf>, share: &str, guard: Option<&st
             return Err(PyValueError::new_err(format!("guard must be None or 'memfd', found {other:?}")));
         }
     };
-    Ok(HotOptions { cache, share, guard })
+    let verify_key = match verify_key {
+        None => None,
+        Some(path) => Some(sign::read_key(py, &path)?),
+    };
+    Ok(HotOptions { cache, share, guard, verify_key })
 }
 
 impl Source {

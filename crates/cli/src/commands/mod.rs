@@ -10,6 +10,7 @@ mod inspect;
 mod pool;
 mod predict;
 mod restore;
+mod sign;
 mod verify;
 
 use anyhow::Result;
@@ -25,6 +26,7 @@ pub(crate) enum Command {
     Pool(pool::Pool),
     Archive(archive::Archive),
     Restore(restore::Restore),
+    Sign(sign::Sign),
     Cache(cache::Cache),
     Bench(bench::Bench),
     #[command(hide = true)]
@@ -42,6 +44,7 @@ impl Command {
             Command::Pool(command) => command.run(),
             Command::Archive(command) => command.run(),
             Command::Restore(command) => command.run(),
+            Command::Sign(command) => command.run(),
             Command::Cache(command) => command.run(),
             Command::Bench(command) => command.run(),
             Command::Idle(idle) => idle.run(),

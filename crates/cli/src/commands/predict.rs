@@ -103,7 +103,7 @@ impl Question {
         }
         let bar = Bar::new(0);
         let start = Instant::now();
-        let model = Model::open_hot(&self.model, &self.place.options(), &|progress| bar.follow(progress))?;
+        let model = Model::open_hot(&self.model, &self.place.options()?, &|progress| bar.follow(progress))?;
         Ok((model, start.elapsed()))
     }
 
