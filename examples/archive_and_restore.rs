@@ -9,7 +9,7 @@ use std::error::Error;
 use std::path::PathBuf;
 
 use ndarray::Array2;
-use onecopy::{ArchiveOptions, FileWriter, Model, VerifyOptions};
+use onecopy::{ArchiveOptions, FileWriter, Level, Model, VerifyOptions};
 
 fn main() -> Result<(), Box<dyn Error>> {
     let folder: PathBuf = std::env::args().nth(1).ok_or("usage: archive_and_restore DIRECTORY")?.into();
@@ -20,8 +20,8 @@ fn main() -> Result<(), Box<dyn Error>> {
     file.array("grid", &Array2::from_shape_fn((512, 512), |(row, column)| (row / 16 + column / 16) as f64))?;
     file.finish()?;
 
-    // An archive holds the same content in zstd blocks. `progress` is told how far the work is; here nobody listens.
-    let report = onecopy::archive(&hot, &cold, &ArchiveOptions { level: 9 }, &|_| ())?;
+    // An archive holds the same content in compressed blocks. `progress` is told how far the work is; here nobody listens.
+    let report = onecopy::archive(&hot, &cold, &ArchiveOptions { level: Level::Best }, &|_| ())?;
     println!("{} bytes became {}", report.source_bytes, report.bytes);
 
     // It is the same model by identity, and can be inspected and verified, but not mapped as arrays.

@@ -20,7 +20,7 @@ pub use convert::source::{Foreign, ForeignArray, ForeignData, ReadAt};
 pub use convert::{ConvertError, Limits, NpyProblem, Problem, TextProblem, read_foreign, read_with_buffers};
 pub use engine::columns::{Boosting, Csr, TreeInput, TreeInputError};
 pub use engine::{Input, Method, Output, OutputArray, PredictError, RunOptions};
-pub use format::codec::{Codec, Storage};
+pub use format::codec::{Codec, Level, Storage, UnknownLevel};
 pub use format::digest::Digest;
 pub use format::dtype::{Dtype, DtypeError, Element, Field, Kind, Plain, Record, TimeUnit};
 pub use format::error::FormatError;

@@ -32,7 +32,7 @@ _VECTORIZERS = {
     "sklearn.feature_extraction.text": ("CountVectorizer", "TfidfVectorizer"),
     "sklearn.feature_extraction._dict_vectorizer": ("DictVectorizer",),
 }
-_DEFAULT_LEVEL = 3
+_LEVELS = ("fast", "default", "best")
 _MAX_DEPTH = 100
 
 
@@ -41,7 +41,7 @@ def dump(
     path: "str | os.PathLike[str]",
     *,
     metadata: "Mapping[str, Any] | None" = None,
-    compress: "bool | int | None" = None,
+    compress: "bool | str | None" = None,
     example_input: Any = None,
     sync: bool = True,
     progress: "Callable[[str, int, int], object] | None" = None,
@@ -60,8 +60,8 @@ def dump(
     metadata : dict, default=None
         What to keep about the model: where the training data are, scores, a date. Values as in JSON. The versions of
         Python and of the libraries that the model uses are kept anyway; no time is.
-    compress : bool or int, default=None
-        True or a level from 1 to 19 writes a smaller file for archives, which is restored before use.
+    compress : bool or {"fast", "default", "best"}, default=None
+        A level of `archive`, or True for "default", writes a smaller file for archives, which is restored before use.
     example_input : array-like or DataFrame, default=None
         Some rows as the model takes them: their column names and types are kept as the schema of the input. Without it the
         schema is what the estimator remembers of its training data.
@@ -88,7 +88,7 @@ def dump(
     array([0., 1., 2.])
     """
     user = None if metadata is None else _user_metadata(metadata)
-    level = _level(compress)
+    compress = _level(compress)
     if progress is not None and not callable(progress):
         raise TypeError(f"progress takes a callable, found {type(progress).__name__}")
     target = os.fsdecode(os.fspath(path))
@@ -104,7 +104,7 @@ def dump(
             describe=_environment,
             schema=None if schema is None else json.dumps(schema),
             user=user,
-            level=level,
+            compress=compress,
             sync=bool(sync),
             progress=progress,
         )
@@ -198,14 +198,14 @@ def _reduce_memmap(array: np.memmap) -> Any:
     return array.view(np.ndarray).__reduce_ex__(5)
 
 
-def _level(compress: "bool | int | None") -> "int | None":
+def _level(compress: "bool | str | None") -> "str | None":
     if compress is None or compress is False:
         return None
     if compress is True:
-        return _DEFAULT_LEVEL
-    if isinstance(compress, int) and 1 <= compress <= 19:
+        return "default"
+    if isinstance(compress, str) and compress in _LEVELS:
         return compress
-    raise ValueError(f"compress takes True, False, None or a level from 1 to 19, found {compress!r}")
+    raise ValueError(f'compress takes True, False, None, "fast", "default" or "best", found {compress!r}')
 
 
 # Metadata.

@@ -183,7 +183,7 @@ def archive(
     src: "str | os.PathLike[str]",
     dst: "str | os.PathLike[str] | None" = None,
     *,
-    level: "int | None" = None,
+    level: "str | None" = None,
     progress: "Progress | None" = None,
 ) -> str:
     """Write a model file in compressed form, for storage and transport.
@@ -194,8 +194,8 @@ def archive(
         The model file.
     dst : str or path-like, default=None
         The archive, replaced if it exists. If None, ``NAME.cold.onecopy``, which must not exist.
-    level : int, default=None
-        Level of zstd, from 1 (fast) to 22 (small); 3 if None.
+    level : {"fast", "default", "best"}, default=None
+        How much work a smaller file is worth; "default" if None. Files of all levels are restored about as fast.
     progress : callable, default=None
         Called as ``progress(what, done_bytes, total_bytes)`` now and then.
 

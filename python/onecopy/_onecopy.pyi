@@ -50,7 +50,7 @@ def dump(
     describe: Callable[[list[str], list[str]], str],
     schema: str | None,
     user: str | None,
-    level: int | None,
+    compress: str | None,
     sync: bool,
     progress: _Progress | None,
 ) -> None: ...
@@ -70,7 +70,7 @@ def verify_signed(path: _Path, key: _Path, progress: _Progress | None = None) ->
 def inspect(path: _Path) -> str: ...
 def digest(path: _Path) -> str: ...
 def archive(
-    src: _Path, dst: _Path | None = None, level: int | None = None, progress: _Progress | None = None
+    src: _Path, dst: _Path | None = None, level: str | None = None, progress: _Progress | None = None
 ) -> Path: ...
 def restore(src: _Path, dst: _Path | None = None, progress: _Progress | None = None) -> Path: ...
 def histogram_tree_fits(

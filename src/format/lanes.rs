@@ -4,7 +4,7 @@
 use std::io;
 
 use crate::format::chunk::{Chunk, Flush};
-use crate::format::codec::Codec;
+use crate::format::codec::{Codec, Trials};
 use crate::format::digest::Digest;
 use crate::format::sums::BlockSums;
 use crate::format::table::{Stored, alignment};
@@ -83,6 +83,8 @@ impl<'a> Lane<'a> {
             raw_len: self.len,
             digest: Digest(*self.hasher.finalize().as_bytes()),
             blocks: self.sums.finish(),
+            trials: Trials::default(),
+            copy_of: None,
         }
     }
 

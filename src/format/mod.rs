@@ -7,7 +7,7 @@
 //!
 //! The prologue ([`header`]) names the version, the length of the file and the checksum of each part after the
 //! arrays. The index ([`table`]) says for every array what it is and where it lies. An array is stored as it is
-//! or in zstd blocks ([`codec`]); each MiB of it has a CRC32, the whole a BLAKE3 digest ([`digest`]). Every byte
+//! or in compressed blocks ([`codec`]); each MiB of it has a CRC32, the whole a BLAKE3 digest ([`digest`]). Every byte
 //! that belongs to none of these is zero. `docs/format.md` is the specification.
 //!
 //! Offsets are `u64` bytes from the start of the file. All integers are little-endian.
@@ -21,6 +21,8 @@ pub(crate) mod dtype_text;
 pub(crate) mod error;
 pub(crate) mod header;
 pub(crate) mod lanes;
+pub(crate) mod packed;
+pub(crate) mod parts;
 mod sums;
 pub(crate) mod table;
 pub(crate) mod writer;

@@ -31,12 +31,14 @@
 //!     92  u8   dimensions
 //!     93  u8   order: 0 C, 1 F
 //!     94  u8   role: 0 predict, 1 rebuild
-//!     95  u8   codec: 0 raw, 1 zstd
+//!     95  u8   codec: 0 raw, 1 zstd, 2 filtered, 3 copy
 //!     96  u8   filter: 0 none
 //!     97  u8   kind: NumPy's letter, `r` for a record
 //!     98  u8   flags: 1 big-endian, 2 aligned record
 //!     99  u8   time unit: base
-//!    100   28  0
+//!    100   20  why it is stored so (`Trials`)
+//!    120  u32  copy: the array that has the same bytes
+//!    124  u32  0
 //! ```
 #![forbid(unsafe_code)]
 
@@ -45,7 +47,7 @@ use std::sync::Arc;
 
 use bytemuck::{AnyBitPattern, Pod, Zeroable};
 
-use crate::format::codec::Storage;
+use crate::format::codec::{Storage, Trials};
 use crate::format::digest::Digest;
 use crate::format::dtype::{Dtype, DtypeError, Field, Kind, Plain, Record, TimeUnit};
 use crate::format::error::FormatError;
@@ -96,7 +98,9 @@ struct RawEntry {
     kind: u8,
     flags: u8,
     unit_base: u8,
-    zero: [u8; 28],
+    trials: [u8; Trials::LEN],
+    copy_of: u32,
+    zero: u32,
 }
 
 #[derive(Clone, Copy, Pod, Zeroable)]
@@ -137,6 +141,10 @@ pub(crate) struct Segment {
     pub(crate) stored_len: u64,
     pub(crate) raw_len: u64,
     pub(crate) digest: Digest,
+    /// What was tried before it was stored.
+    pub(crate) trials: Trials,
+    /// The array whose bytes it has, if it is stored as [`Storage::Copy`]; its blocks are that one's.
+    pub(crate) copy_of: Option<ArrayId>,
     name: Range<usize>,
     blocks: Range<usize>,
 }
@@ -178,6 +186,11 @@ impl Index {
         self.blocks.get(segment.blocks.clone()).unwrap_or_default()
     }
 
+    /// The array that holds the bytes of `segment`: most often itself.
+    pub(crate) fn holder<'a>(&'a self, segment: &'a Segment) -> &'a Segment {
+        segment.copy_of.and_then(|id| self.segment(id)).unwrap_or(segment)
+    }
+
     pub(crate) fn find(&self, name: &str) -> Option<ArrayId> {
         let name_of = |&id: &u32| self.segments.get(id as usize).map_or("", |segment| self.name(segment));
         let at = self.sorted.binary_search_by(|id| name_of(id).cmp(name)).ok()?;
@@ -191,7 +204,7 @@ impl Index {
         let mut reader = Reader::new(&pools, prologue)?;
         let mut segments = Vec::with_capacity(prologue.n_arrays as usize);
         for entry in pools.entries.chunks_exact(prologue.entry_len.into()) {
-            segments.push(reader.segment(segments.len() as u32, entry)?);
+            segments.push(reader.segment(&segments, entry)?);
         }
         reader.end(&pools)?;
         let text = reader.text.to_owned();
@@ -295,6 +308,8 @@ struct Reader<'a> {
     limit: u64,
     /// Whether bytes that this version reserves must be zero; a newer minor version may use them.
     strict: bool,
+    /// Whether the file is of the first minor version, in which entries end with zeros.
+    oldest: bool,
 }
 
 #[derive(Default)]
@@ -324,6 +339,7 @@ impl<'a> Reader<'a> {
             free: PROLOGUE_LEN,
             limit,
             strict: prologue.minor <= VERSION.1,
+            oldest: prologue.minor == 0,
         })
     }
 
@@ -343,10 +359,14 @@ impl<'a> Reader<'a> {
         Ok(())
     }
 
-    fn segment(&mut self, id: u32, entry: &[u8]) -> Result<Segment, FormatError> {
+    /// Reads the entry that follows those of `before`.
+    fn segment(&mut self, before: &[Segment], entry: &[u8]) -> Result<Segment, FormatError> {
+        let id = before.len() as u32;
         let (known, unknown) = entry.split_at(size_of::<RawEntry>());
         let raw: RawEntry = bytemuck::pod_read_unaligned(known);
-        if self.strict && (raw.zero != [0; 28] || unknown.iter().any(|&byte| byte != 0)) {
+        let explained = raw.trials != [0; Trials::LEN] || raw.copy_of != 0;
+        let unknown = raw.zero != 0 || unknown.iter().any(|&byte| byte != 0);
+        if (self.strict && unknown) || (self.oldest && explained) {
             return Err(FormatError::Reserved { place: format!("the entry of array {id}") });
         }
         let name = self.name(id, "its name", raw.name_start, raw.name_len)?;
@@ -359,14 +379,18 @@ impl<'a> Reader<'a> {
         let storage = Storage::from_code(raw.codec).ok_or_else(|| FormatError::Code {
             array: escaped(array),
             field: "codec",
-            expected: "0 or 1",
+            expected: "0 to 3",
             found: raw.codec.into(),
         })?;
         let dtype = self.dtype(id, array, &raw)?;
         let info = ArrayInfo { dtype, shape, order };
         check_length(array, &info, raw.raw_len)?;
         self.place(array, &raw, storage)?;
-        let blocks = self.block_list(id, array, &raw, storage)?;
+        let mut blocks = self.block_list(id, array, &raw, storage)?;
+        let copied = copied(array, &raw, storage, before)?;
+        if let Some((_, holder)) = copied {
+            blocks = holder.blocks.clone();
+        }
         Ok(Segment {
             info,
             role,
@@ -375,6 +399,8 @@ impl<'a> Reader<'a> {
             stored_len: raw.stored_len,
             raw_len: raw.raw_len,
             digest: Digest(raw.digest),
+            trials: Trials::read(&raw.trials),
+            copy_of: copied.map(|(id, _)| id),
             name,
             blocks,
         })
@@ -498,7 +524,7 @@ impl<'a> Reader<'a> {
     ) -> Result<Range<usize>, FormatError> {
         let count = u64::from(raw.block_count);
         let range = take(id, "blocks", &mut self.used.blocks, raw.block_start.into(), count)?;
-        let expected = raw.raw_len.div_ceil(BLOCK as u64);
+        let expected = if storage == Storage::Copy { 0 } else { raw.raw_len.div_ceil(BLOCK as u64) };
         if count != expected {
             let (array, raw_len) = (escaped(array), raw.raw_len);
             return Err(FormatError::BlockCount { array, raw_len, expected, found: count });
@@ -515,7 +541,7 @@ impl<'a> Reader<'a> {
             let stored = u64::from(block.stored_len);
             let fits = match storage {
                 Storage::Raw => stored == decoded,
-                Storage::Zstd => (1..=decoded).contains(&stored),
+                _ => (1..=decoded).contains(&stored),
             };
             if !fits {
                 let expected =
@@ -567,6 +593,34 @@ fn code<T: Copy, const N: usize>(
         expected,
         found,
     })
+}
+
+/// The array that another one copies, and its number.
+fn copied<'a>(
+    array: &str,
+    raw: &RawEntry,
+    storage: Storage,
+    before: &'a [Segment],
+) -> Result<Option<(ArrayId, &'a Segment)>, FormatError> {
+    let wrong = |expected| FormatError::Code {
+        array: escaped(array),
+        field: "array that it copies",
+        expected,
+        found: raw.copy_of.into(),
+    };
+    if storage != Storage::Copy {
+        return if raw.copy_of == 0 {
+            Ok(None)
+        } else {
+            Err(wrong("0 for an array that has bytes of its own"))
+        };
+    }
+    let holder = before.get(raw.copy_of as usize).filter(|holder| holder.storage != Storage::Copy);
+    let holder = holder.ok_or_else(|| wrong("the number of an array before it that is no copy"))?;
+    if holder.raw_len != raw.raw_len || holder.digest.0 != raw.digest {
+        return Err(wrong("the number of an array of the same length and BLAKE3"));
+    }
+    Ok(Some((ArrayId(raw.copy_of), holder)))
 }
 
 fn check_ndim(array: &str, field: &'static str, ndim: u8) -> Result<(), FormatError> {
@@ -644,6 +698,8 @@ pub(crate) struct Stored {
     pub(crate) raw_len: u64,
     pub(crate) digest: Digest,
     pub(crate) blocks: Vec<Block>,
+    pub(crate) trials: Trials,
+    pub(crate) copy_of: Option<ArrayId>,
 }
 
 impl IndexBuilder {
@@ -693,6 +749,8 @@ impl IndexBuilder {
             order: u8::from(info.order == Order::F),
             role: u8::from(role == Role::Rebuild),
             codec: stored.storage.code(),
+            trials: stored.trials.write(),
+            copy_of: stored.copy_of.map_or(0, |id| id.0),
             ..RawEntry::zeroed()
         };
         self.text.push_str(name);

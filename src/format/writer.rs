@@ -15,12 +15,13 @@ use rayon::prelude::*;
 use rayon::{ThreadPool, ThreadPoolBuilder};
 
 use crate::format::chunk::{CHUNK, Chunk, ChunkWriter, Flush, in_background};
-use crate::format::codec::Codec;
 use crate::format::codec::zstd::Encoder;
+use crate::format::codec::{Codec, Trials};
 use crate::format::digest::{ContentHasher, Digest};
 use crate::format::dtype::DtypeError;
 use crate::format::header::{INCOMPAT_ZSTD, Prologue, VERSION};
 use crate::format::lanes::{Lane, NewArray, Pull, fill, gather};
+use crate::format::packed::PackedArrays;
 use crate::format::table::{Block, ENTRY_LEN, IndexBuilder, Stored, alignment};
 use crate::format::{ArrayId, ArrayInfo, BLOCK, MAX_METADATA, MAX_NAME, MAX_NDIM, MAX_PLAN, Role};
 
@@ -118,12 +119,16 @@ pub(crate) type Pieces<'p, 'b> = &'p (dyn Fn(Range<u64>) -> Option<&'b [u8]> + S
 
 /// Writes one file to `W`. The same calls give the same bytes.
 pub struct Writer<W> {
-    out: ChunkWriter<W>,
+    pub(super) out: ChunkWriter<W>,
     codec: Codec,
     index: IndexBuilder,
-    names: HashSet<String>,
+    pub(super) names: HashSet<String>,
     content: ContentHasher,
-    threads: Option<ThreadPool>,
+    pub(super) threads: Option<ThreadPool>,
+    /// Incompatible features of what has been written.
+    pub(super) features: u32,
+    /// Set if arrays come through [`Writer::packed`].
+    pub(super) packing: Option<PackedArrays>,
 }
 
 impl<W: Write + Seek + Send> Writer<W> {
@@ -140,6 +145,8 @@ impl<W: Write + Seek + Send> Writer<W> {
             names: HashSet::new(),
             content: ContentHasher::new(),
             threads: None,
+            features: if codec == Codec::Raw { 0 } else { INCOMPAT_ZSTD },
+            packing: None,
         })
     }
 
@@ -167,7 +174,8 @@ impl<W: Write + Seek + Send> Writer<W> {
         input.end()?;
         let digest = Digest(*input.hasher.finalize().as_bytes());
         let stored_len = self.out.offset() - offset;
-        let stored = Stored { storage, offset, stored_len, raw_len, digest, blocks };
+        let trials = Trials::default();
+        let stored = Stored { storage, offset, stored_len, raw_len, digest, blocks, trials, copy_of: None };
         Ok(self.push(&NewArray { name, info, role }, &stored))
     }
 
@@ -202,12 +210,14 @@ impl<W: Write + Seek + Send> Writer<W> {
             let hashed = hashing.join().unwrap_or_else(|panic| resume_unwind(panic));
             Ok::<_, WriteError>((written?, hashed.ok_or_else(|| gone(0))?))
         })?;
-        let stored = Stored { storage, offset, stored_len: raw_len, raw_len, digest, blocks };
+        let (trials, copy_of) = (Trials::default(), None);
+        let stored =
+            Stored { storage, offset, stored_len: raw_len, raw_len, digest, blocks, trials, copy_of };
         Ok(self.push(&NewArray { name, info, role }, &stored))
     }
 
     /// Notes an array that has been written.
-    fn push(&mut self, array: &NewArray<'_>, stored: &Stored) -> ArrayId {
+    pub(super) fn push(&mut self, array: &NewArray<'_>, stored: &Stored) -> ArrayId {
         let id = ArrayId(self.index.len() as u32);
         self.content.array(array.name, array.info, array.role, &stored.digest);
         self.index.push(array.name, array.info, array.role, stored);
@@ -284,25 +294,26 @@ impl<W: Write + Seek + Send> Writer<W> {
     pub fn finish(mut self, parts: &Parts<'_>) -> Result<(W, Digest), WriteError> {
         check_part("plan", parts.plan, MAX_PLAN)?;
         check_part("metadata", parts.metadata, MAX_METADATA)?;
+        let [graph, plan, metadata] = self.stored_parts(parts);
         let digest = self.content.finish(parts.graph, parts.plan, parts.metadata);
         let n_arrays = self.index.len() as u32;
         let index = self.out.part(&self.index.encode())?;
         let prologue = Prologue {
-            minor: VERSION.1,
+            minor: if self.packing.is_some() { VERSION.1 } else { 0 },
             entry_len: ENTRY_LEN,
-            incompat: if matches!(self.codec, Codec::Zstd { .. }) { INCOMPAT_ZSTD } else { 0 },
+            incompat: self.features,
             rewrite_incompat: 0,
             n_arrays,
             index,
-            graph: self.out.part(parts.graph)?,
-            plan: self.out.part(parts.plan)?,
-            metadata: self.out.part(parts.metadata)?,
+            graph: self.out.part(&graph)?,
+            plan: self.out.part(&plan)?,
+            metadata: self.out.part(&metadata)?,
             digest,
         };
         Ok((self.out.finish(&prologue.write())?, digest))
     }
 
-    fn check(&self, name: &str, info: &ArrayInfo) -> Result<u64, WriteError> {
+    pub(super) fn check(&self, name: &str, info: &ArrayInfo) -> Result<u64, WriteError> {
         let array = || name.to_owned();
         if name.is_empty() || name.len() > MAX_NAME {
             return Err(WriteError::NameLength { len: name.len() });
@@ -360,7 +371,7 @@ impl<W: Write + Seek + Send> Writer<W> {
         Ok(blocks)
     }
 
-    fn threads(&mut self) -> Result<&ThreadPool, WriteError> {
+    pub(super) fn threads(&mut self) -> Result<&ThreadPool, WriteError> {
         if self.threads.is_none() {
             self.threads = Some(ThreadPoolBuilder::new().build().map_err(WriteError::Threads)?);
         }

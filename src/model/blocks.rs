@@ -8,7 +8,8 @@ use rayon::ThreadPool;
 use rayon::prelude::*;
 
 use crate::format::BLOCK;
-use crate::format::codec::zstd;
+use crate::format::codec::Storage;
+use crate::format::codec::stream::Scratch;
 use crate::format::table::{Block, Segment};
 use crate::model::Model;
 
@@ -50,7 +51,7 @@ impl Place<'_> {
     }
 
     /// Whether the block is stored otherwise than as it is.
-    fn is_encoded(&self) -> bool {
+    pub(crate) fn is_encoded(&self) -> bool {
         self.block.stored_len as usize != self.decoded_len()
     }
 
@@ -63,6 +64,7 @@ impl Place<'_> {
 impl<D: AsRef<[u8]>> Model<D> {
     /// The blocks of one array in order.
     pub(crate) fn places<'a>(&'a self, segment: &'a Segment) -> impl Iterator<Item = Place<'a>> {
+        let segment = self.index().holder(segment);
         let mut start = segment.offset;
         self.index().blocks(segment).iter().enumerate().map(move |(number, &block)| {
             let place = Place { segment, number: number as u64, block, start };
@@ -71,26 +73,33 @@ impl<D: AsRef<[u8]>> Model<D> {
         })
     }
 
-    /// Fills `buf` with the decoded bytes of a block.
-    pub(crate) fn decode(&self, place: &Place<'_>, buf: &mut Vec<u8>) -> Result<(), Damage> {
+    /// Fills `scratch.bytes` with the decoded bytes of a block.
+    pub(crate) fn decode(&self, place: &Place<'_>, scratch: &mut Scratch) -> Result<(), Damage> {
         let stored = self.bytes(place.range());
-        buf.resize(place.decoded_len(), 0);
+        let Scratch { bytes, decoder } = scratch;
+        bytes.resize(place.decoded_len(), 0);
         if place.is_encoded() {
             self.check_crc(place, "stored", place.block.stored_crc, stored)?;
+            let decoded = match place.segment.storage {
+                Storage::Filtered => decoder.streams(stored, bytes),
+                _ => decoder.frame(stored, bytes),
+            };
+            decoded.map_err(|problem| self.damage(place, problem))?;
+        } else {
+            bytes.copy_from_slice(stored);
         }
-        zstd::decode_block(stored, buf).map_err(|problem| self.damage(place, problem))?;
-        self.check_crc(place, "decoded", place.block.crc, buf)
+        self.check_crc(place, "decoded", place.block.crc, bytes)
     }
 
     /// The decoded bytes of a block, compared with its checksums. `scratch` is used if it has to be decoded.
     pub(crate) fn checked<'a>(
         &'a self,
         place: &Place<'_>,
-        scratch: &'a mut Vec<u8>,
+        scratch: &'a mut Scratch,
     ) -> Result<&'a [u8], Damage> {
         if place.is_encoded() {
             self.decode(place, scratch)?;
-            return Ok(scratch);
+            return Ok(&scratch.bytes);
         }
         let stored = self.bytes(place.range());
         self.check_crc(place, "stored", place.block.crc, stored)?;
@@ -133,7 +142,7 @@ pub(crate) struct BlockReader<'a, D> {
     /// The first block that has not been decoded.
     next: usize,
     /// Decoded blocks; the first `filled` are current.
-    ready: Vec<Vec<u8>>,
+    ready: Vec<Scratch>,
     filled: usize,
     /// The block being handed out, and how much of it has been.
     block: usize,
@@ -145,7 +154,7 @@ impl<D: AsRef<[u8]> + Sync> BlockReader<'_, D> {
         let width = (self.threads.current_num_threads() * 2).min(self.places.len() - self.next);
         let places = &self.places[self.next..self.next + width];
         let buffers = width.max(self.ready.len());
-        self.ready.resize_with(buffers, Vec::new);
+        self.ready.resize_with(buffers, Scratch::default);
         let model = self.model;
         let ready = &mut self.ready[..width];
         match places {
@@ -167,7 +176,7 @@ impl<D: AsRef<[u8]> + Sync> Read for BlockReader<'_, D> {
             }
             self.decode_some().map_err(io::Error::other)?;
         }
-        let left = &self.ready[self.block][self.at..];
+        let left = &self.ready[self.block].bytes[self.at..];
         let n = left.len().min(out.len());
         out[..n].copy_from_slice(&left[..n]);
         self.at += n;

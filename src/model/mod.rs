@@ -24,7 +24,9 @@ use crate::format::codec::Storage;
 use crate::format::digest::Digest;
 use crate::format::error::FormatError;
 use crate::format::header::{Part, Prologue};
+use crate::format::parts::Unpacked;
 use crate::format::table::Index;
+use crate::format::writer::Parts;
 use crate::format::{ArrayId, ArrayInfo, Role};
 use crate::mapping::{MapError, Mapping, OpenOptions};
 use crate::model::array::{ArrayError, ArrayRef, ArraySource};
@@ -40,6 +42,8 @@ use crate::model::plan::{Plan, PlanArrays, PlanError};
 pub struct Model<D> {
     data: D,
     prologue: Prologue,
+    /// Graph, plan and metadata, if they are packed in the file.
+    unpacked: Option<Unpacked>,
     index: Index,
     plan: Plan,
     /// Set when the plan has been found to fit its arrays.
@@ -151,9 +155,11 @@ impl<D: AsRef<[u8]>> Model<D> {
         let file = data.as_ref();
         let prologue = Prologue::read(file)?;
         let index = Index::read(file, &prologue)?;
-        let plan = read_plan(file, prologue.plan)?;
-        let metadata = read_metadata(file, prologue.metadata)?;
-        Ok(Model { data, prologue, index, plan, plan_checked: OnceLock::new(), metadata })
+        let unpacked = Unpacked::read(file, &prologue)?;
+        let parts = parts(file, &prologue, unpacked.as_ref());
+        let plan = read_plan(parts.plan, prologue.plan)?;
+        let metadata = read_metadata(parts.metadata, prologue.metadata)?;
+        Ok(Model { data, prologue, unpacked, index, plan, plan_checked: OnceLock::new(), metadata })
     }
 
     /// The array of a name.
@@ -186,11 +192,12 @@ impl<D: AsRef<[u8]>> Model<D> {
 
     /// The encoded graph; empty if the file holds none.
     pub(crate) fn graph_bytes(&self) -> &[u8] {
-        self.part(self.prologue.graph)
+        self.parts().graph
     }
 
-    pub(crate) fn part(&self, part: Part) -> &[u8] {
-        part.of(self.data.as_ref()).unwrap_or_default()
+    /// The parts after the arrays, unpacked.
+    pub(crate) fn parts(&self) -> Parts<'_> {
+        parts(self.data.as_ref(), &self.prologue, self.unpacked.as_ref())
     }
 
     /// Bytes of the file; `range` has been checked when the file was opened.
@@ -266,8 +273,16 @@ impl<D: AsRef<[u8]> + Sync> ArraySource for Model<D> {
     }
 }
 
-fn read_plan(file: &[u8], part: Part) -> Result<Plan, FormatError> {
-    let bytes = part.of(file).unwrap_or_default();
+fn parts<'a>(file: &'a [u8], prologue: &Prologue, unpacked: Option<&'a Unpacked>) -> Parts<'a> {
+    if let Some(unpacked) = unpacked {
+        return unpacked.parts();
+    }
+    let part = |part: Part| part.of(file).unwrap_or_default();
+    let (graph, plan, metadata) = (prologue.graph, prologue.plan, prologue.metadata);
+    Parts { graph: part(graph), plan: part(plan), metadata: part(metadata) }
+}
+
+fn read_plan(bytes: &[u8], part: Part) -> Result<Plan, FormatError> {
     if bytes.is_empty() {
         let (what, why) = ("arrays".to_owned(), "the file holds arrays without a model".to_owned());
         return Ok(Plan::uncovered(what, why));
@@ -275,8 +290,7 @@ fn read_plan(file: &[u8], part: Part) -> Result<Plan, FormatError> {
     Plan::decode(bytes).map_err(|error| unreadable("plan", part, &error))
 }
 
-fn read_metadata(file: &[u8], part: Part) -> Result<serde_json::Value, FormatError> {
-    let bytes = part.of(file).unwrap_or_default();
+fn read_metadata(bytes: &[u8], part: Part) -> Result<serde_json::Value, FormatError> {
     if bytes.is_empty() {
         return Ok(serde_json::Value::Null);
     }

@@ -8,6 +8,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use rayon::prelude::*;
 use rayon::{ThreadPool, ThreadPoolBuilder};
 
+use crate::format::codec::stream::Scratch;
 use crate::format::digest::{ContentHasher, Digest};
 use crate::format::error::FormatError;
 use crate::format::header::{PROLOGUE_LEN, check_zero};
@@ -101,17 +102,13 @@ impl<D: AsRef<[u8]> + Sync> Model<D> {
         options: VerifyOptions,
         progress: OnProgress<'_>,
     ) -> Result<VerifyReport, VerifyError> {
-        let places: Vec<Place<'_>> =
-            self.index().segments().iter().flat_map(|segment| self.places(segment)).collect();
+        let places: Vec<Place<'_>> = self.own_segments().flat_map(|segment| self.places(segment)).collect();
         let threads = match self.len_bytes() {
             // Starting threads would take longer than reading the file.
             ..SMALL => None,
             _ => Some(ThreadPoolBuilder::new().build().map_err(VerifyError::Threads)?),
         };
-        for gap in self.gaps() {
-            // `check_zero` looks at what there is; the range has been checked when the file was opened.
-            check_zero(self.whole(), gap).map_err(VerifyError::Padding)?;
-        }
+        self.check_gaps().map_err(VerifyError::Padding)?;
         self.verify_blocks(&places, threads.as_ref(), progress)?;
         self.verify_content()?;
         if options.digests {
@@ -126,8 +123,19 @@ impl<D: AsRef<[u8]> + Sync> Model<D> {
         })
     }
 
+    /// The arrays that have bytes of their own; others have been compared with theirs when the file was opened.
+    fn own_segments(&self) -> impl Iterator<Item = &Segment> {
+        self.index().segments().iter().filter(|segment| segment.copy_of.is_none())
+    }
+
     fn whole(&self) -> &[u8] {
         self.bytes(0..self.len_bytes())
+    }
+
+    /// Refuses bytes between arrays that are not zero.
+    pub(crate) fn check_gaps(&self) -> Result<(), FormatError> {
+        // `check_zero` looks at what there is; the ranges have been checked when the file was opened.
+        self.gaps().try_for_each(|gap| check_zero(self.whole(), gap))
     }
 
     /// Bytes between the prologue, the arrays and the index.
@@ -147,7 +155,7 @@ impl<D: AsRef<[u8]> + Sync> Model<D> {
         let total_bytes = places.iter().map(|place| u64::from(place.block.stored_len)).sum();
         let done = AtomicU64::new(0);
         let found: Mutex<Option<(Damage, u64)>> = Mutex::new(None);
-        let check = |scratch: &mut Vec<u8>, place: &Place<'_>| {
+        let check = |scratch: &mut Scratch, place: &Place<'_>| {
             if let Err(damage) = self.checked(place, scratch) {
                 note(&found, damage);
             }
@@ -169,9 +177,8 @@ impl<D: AsRef<[u8]> + Sync> Model<D> {
         for segment in self.index().segments() {
             hasher.array(self.index().name(segment), &segment.info, segment.role, &segment.digest);
         }
-        let prologue = self.prologue();
-        let found =
-            hasher.finish(self.part(prologue.graph), self.part(prologue.plan), self.part(prologue.metadata));
+        let parts = self.parts();
+        let found = hasher.finish(parts.graph, parts.plan, parts.metadata);
         let expected = self.digest();
         if found == expected { Ok(()) } else { Err(VerifyError::Digest { expected, found }) }
     }
@@ -181,10 +188,10 @@ impl<D: AsRef<[u8]> + Sync> Model<D> {
         threads: Option<&ThreadPool>,
         progress: OnProgress<'_>,
     ) -> Result<(), VerifyError> {
-        let segments = self.index().segments();
+        let segments: Vec<&Segment> = self.own_segments().collect();
         let total_bytes = segments.iter().map(|segment| segment.raw_len).sum();
         let done = AtomicU64::new(0);
-        each(threads, segments, |scratch, segment| {
+        each(threads, &segments, |scratch, segment| {
             let damaged = |first| VerifyError::Damaged { first, damaged: 1 };
             let found = self.hash_array(segment, scratch).map_err(damaged)?;
             let done_bytes = done.fetch_add(segment.raw_len, Ordering::Relaxed) + segment.raw_len;
@@ -198,7 +205,7 @@ impl<D: AsRef<[u8]> + Sync> Model<D> {
         })
     }
 
-    fn hash_array(&self, segment: &Segment, scratch: &mut Vec<u8>) -> Result<Digest, Damage> {
+    fn hash_array(&self, segment: &Segment, scratch: &mut Scratch) -> Result<Digest, Damage> {
         let mut hasher = blake3::Hasher::new();
         for place in self.places(segment) {
             hasher.update(self.checked(&place, scratch)?);
@@ -211,13 +218,13 @@ impl<D: AsRef<[u8]> + Sync> Model<D> {
 fn each<T: Sync>(
     threads: Option<&ThreadPool>,
     items: &[T],
-    check: impl Fn(&mut Vec<u8>, &T) -> Result<(), VerifyError> + Sync + Send,
+    check: impl Fn(&mut Scratch, &T) -> Result<(), VerifyError> + Sync + Send,
 ) -> Result<(), VerifyError> {
     let Some(threads) = threads else {
-        let mut scratch = Vec::new();
+        let mut scratch = Scratch::default();
         return items.iter().try_for_each(|item| check(&mut scratch, item));
     };
-    threads.install(|| items.par_iter().try_for_each_init(Vec::new, check))
+    threads.install(|| items.par_iter().try_for_each_init(Scratch::default, check))
 }
 
 fn note(found: &Mutex<Option<(Damage, u64)>>, damage: Damage) {

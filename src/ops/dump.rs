@@ -3,6 +3,7 @@
 
 use std::collections::BTreeSet;
 use std::fs::File;
+use std::io;
 use std::path::{Path, PathBuf};
 
 use serde_json::Value;
@@ -10,7 +11,7 @@ use serde_json::Value;
 use crate::convert::source::{Foreign, ReadAt};
 use crate::convert::{ConvertError, Limits, read_with_buffers};
 use crate::format::OnProgress;
-use crate::format::codec::Codec;
+use crate::format::codec::{Codec, Level};
 use crate::format::digest::Digest;
 use crate::format::writer::WriteError;
 use crate::model::graph::{GraphError, Node};
@@ -19,6 +20,7 @@ use crate::model::pack::PackError;
 use crate::model::plan::Plan;
 use crate::model::terms::NewTerms;
 use crate::ops::model_file::{Contents, Failed, Written, write_model};
+use crate::ops::rewrite::{RewriteError, archive_into};
 use crate::store::ahead::Ahead;
 use crate::store::fs::{PublishError, StepError, publish, publish_unsynced};
 
@@ -36,8 +38,8 @@ pub struct Pickled {
 /// How an object is written.
 #[derive(Clone, Debug)]
 pub struct DumpOptions {
-    /// How arrays are stored.
-    pub codec: Codec,
+    /// How much work a small file is worth that is restored before use; `None` for one that is ready to be mapped.
+    pub compress: Option<Level>,
     /// Whether to wait until the file is on disk. Without it a power cut may lose the new file and the old one; a
     /// crash of the process never does.
     pub sync: bool,
@@ -51,7 +53,7 @@ pub struct DumpOptions {
 
 impl Default for DumpOptions {
     fn default() -> Self {
-        DumpOptions { codec: Codec::Raw, sync: true, environment: None, schema: None, user: None }
+        DumpOptions { compress: None, sync: true, environment: None, schema: None, user: None }
     }
 }
 
@@ -100,9 +102,18 @@ pub enum DumpError {
         /// Why.
         source: WriteError,
     },
+    /// The file cannot be compressed.
+    #[error(transparent)]
+    Archive(RewriteError),
     /// The file cannot be published.
     #[error(transparent)]
     Publish(StepError),
+}
+
+/// A file without a name on the file system of `path`: it may become too large for that of temporary files.
+fn unnamed_beside(path: &Path) -> io::Result<File> {
+    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty());
+    tempfile::tempfile_in(folder.unwrap_or(Path::new(".")))
 }
 
 /// An object read from its pickle, to be written with [`Dump::write`].
@@ -159,15 +170,26 @@ impl Dump {
             [("environment", &options.environment), ("schema", &options.schema), ("user", &options.user)];
         let sections =
             sections.into_iter().filter_map(|(name, value)| Some((name, value.as_ref()?))).collect();
-        let contents = Contents { source: "dump", sections, codec: options.codec, progress };
+        let contents = Contents { source: "dump", sections, codec: Codec::Raw, progress };
+        let failed = |failed| match failed {
+            Failed::Lower(source) => DumpError::Lower(source),
+            Failed::Pack(source) => DumpError::Pack { path: path.to_owned(), source },
+            Failed::Write(source) => DumpError::Write { path: path.to_owned(), source },
+        };
         let write = |file: &mut File| {
-            write_model(&mut Ahead::new(file, options.sync), self.foreign, &contents).map_err(|failed| {
-                match failed {
-                    Failed::Lower(source) => DumpError::Lower(source),
-                    Failed::Pack(source) => DumpError::Pack { path: path.to_owned(), source },
-                    Failed::Write(source) => DumpError::Write { path: path.to_owned(), source },
-                }
-            })
+            let Some(level) = options.compress else {
+                return write_model(&mut Ahead::new(file, options.sync), self.foreign, &contents)
+                    .map_err(failed);
+            };
+            let mut hot = unnamed_beside(path).map_err(|source| DumpError::Write {
+                path: path.to_owned(),
+                source: WriteError::Output { offset: 0, source },
+            })?;
+            let written =
+                write_model(&mut Ahead::new(&mut hot, false), self.foreign, &contents).map_err(failed)?;
+            let (bytes, digest) =
+                archive_into(hot, file, path, level, progress).map_err(DumpError::Archive)?;
+            Ok(Written { bytes, digest, ..written })
         };
         let published = if options.sync { publish(path, write) } else { publish_unsynced(path, write) };
         let written = published.map_err(|error| match error {

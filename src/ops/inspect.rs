@@ -4,10 +4,13 @@
 use serde::Serialize;
 
 use crate::engine::methods;
-use crate::format::codec::Storage;
+use crate::format::codec::stream::describe;
+use crate::format::codec::{Storage, Trial, Trials};
 use crate::format::header::VERSION;
+use crate::format::table::Segment;
 use crate::format::{Order, Role};
 use crate::model::Model;
+use crate::model::blocks::Place;
 use crate::model::graph::{Audit, Graph, GraphError};
 use crate::model::lower::type_name;
 use crate::model::plan::{Op, Plan};
@@ -92,12 +95,17 @@ pub struct ArraySummary {
     pub order: &'static str,
     /// `predict` or `rebuild`.
     pub role: &'static str,
-    /// `raw` or `zstd`.
-    pub codec: &'static str,
+    /// How it is stored: `raw`, `zstd`, `copy of x`, or what has been done to the first block, `shuffle8 + zstd`.
+    pub codec: String,
     /// Bytes in memory.
     pub len_bytes: u64,
     /// Bytes in the file.
     pub stored_bytes: u64,
+    /// Bytes in memory for each byte in the file; absent if there are none.
+    pub ratio: Option<f64>,
+    /// What else was tried, and how well it did.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub why: Option<String>,
 }
 
 /// A sum over arrays.
@@ -119,10 +127,11 @@ impl<D: AsRef<[u8]> + Sync> Model<D> {
     ///
     /// [`GraphError`] if the graph is damaged.
     pub fn inspect(&self) -> Result<Inspection, GraphError> {
-        let arrays: Vec<ArraySummary> = self.arrays().map(|array| summary(&array)).collect();
+        let arrays: Vec<ArraySummary> =
+            self.index().segments().iter().map(|array| self.summary(array)).collect();
         let object = self.graph()?.map(|graph| object(&graph, self.graph_bytes().len()));
         Ok(Inspection {
-            format: format!("{}.{}", VERSION.0, VERSION.1),
+            format: format!("{}.{}", VERSION.0, self.prologue().minor),
             digest: self.digest().to_string(),
             len_bytes: self.len_bytes(),
             cold: self.is_cold(),
@@ -133,6 +142,52 @@ impl<D: AsRef<[u8]> + Sync> Model<D> {
             arrays,
             metadata: self.metadata().clone(),
         })
+    }
+}
+
+impl<D: AsRef<[u8]> + Sync> Model<D> {
+    fn summary(&self, array: &Segment) -> ArraySummary {
+        let info = &array.info;
+        let stored = array.stored_len;
+        ArraySummary {
+            name: self.index().name(array).to_owned(),
+            dtype: info.dtype.to_string(),
+            shape: info.shape.clone(),
+            order: match info.order {
+                Order::C => "C",
+                Order::F => "F",
+            },
+            role: name_of(array.role),
+            codec: self.codec(array),
+            len_bytes: array.raw_len,
+            stored_bytes: stored,
+            ratio: (stored > 0).then(|| (array.raw_len as f64 / stored as f64 * 100.0).round() / 100.0),
+            why: self.why(array),
+        }
+    }
+
+    fn codec(&self, array: &Segment) -> String {
+        match array.storage {
+            Storage::Raw => "raw".to_owned(),
+            Storage::Zstd => "zstd".to_owned(),
+            Storage::Copy => format!("copy of {}", self.index().name(self.index().holder(array))),
+            Storage::Filtered => match self.places(array).next().filter(Place::is_encoded) {
+                None => "as it is".to_owned(),
+                Some(first) => describe(self.bytes(first.range()), first.decoded_len()),
+            },
+        }
+    }
+
+    fn why(&self, array: &Segment) -> Option<String> {
+        if array.storage == Storage::Copy {
+            return Some("the same bytes".to_owned());
+        }
+        let Trials { sample, trials } = &array.trials;
+        let (chosen, others) = trials.split_first()?;
+        let told = |trial: &Trial| format!("{} {:.2}", trial.way.name(), f64::from(trial.ratio) / 100.0);
+        let others: Vec<String> = others.iter().map(told).collect();
+        let others = if others.is_empty() { "nothing else".to_owned() } else { others.join(", ") };
+        Some(format!("on {sample} bytes: {}; {others}", told(chosen)))
     }
 }
 
@@ -155,26 +210,6 @@ fn native(plan: &Plan) -> Native {
                 })
                 .collect(),
         },
-    }
-}
-
-fn summary(array: &crate::model::array::ArrayRef<'_>) -> ArraySummary {
-    let info = array.info();
-    ArraySummary {
-        name: array.name().to_owned(),
-        dtype: info.dtype.to_string(),
-        shape: info.shape.clone(),
-        order: match info.order {
-            Order::C => "C",
-            Order::F => "F",
-        },
-        role: name_of(array.role()),
-        codec: match array.storage() {
-            Storage::Raw => "raw",
-            _ => "zstd",
-        },
-        len_bytes: array.len_bytes(),
-        stored_bytes: array.stored_len(),
     }
 }
 

@@ -8,26 +8,25 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use rayon::{ThreadPool, ThreadPoolBuilder};
 
-use crate::format::codec::Codec;
+use crate::format::codec::stream::Scratch;
+use crate::format::codec::{Codec, Level};
 use crate::format::digest::Digest;
 use crate::format::error::FormatError;
-use crate::format::writer::{Parts, WriteError, Writer};
+use crate::format::lanes::NewArray;
+use crate::format::packed::BlockSource;
+use crate::format::table::Segment;
+use crate::format::writer::{WriteError, Writer};
 use crate::format::{OnProgress, Progress};
 use crate::mapping::Mapping;
+use crate::model::blocks::Place;
 use crate::model::{Model, OpenError};
 use crate::store::fs::{PublishError, StepError, publish};
 
 /// How a file is archived.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct ArchiveOptions {
-    /// Level of zstd: 1 (fast) to 22 (small).
-    pub level: i32,
-}
-
-impl Default for ArchiveOptions {
-    fn default() -> Self {
-        ArchiveOptions { level: 3 }
-    }
+    /// How much work it is worth.
+    pub level: Level,
 }
 
 /// What `archive` or `restore` did.
@@ -57,9 +56,6 @@ pub enum RewriteError {
         /// Which.
         source: FormatError,
     },
-    /// There is no such level.
-    #[error("zstd has levels 1 to 22, not {0}")]
-    Level(i32),
     /// The source is damaged.
     #[error("cannot read {}", path.display())]
     Read {
@@ -94,7 +90,7 @@ pub enum RewriteError {
     Threads(#[source] rayon::ThreadPoolBuildError),
 }
 
-/// Writes `src` to `dst` in zstd blocks.
+/// Writes `src` to `dst` in compressed form, each array in the way that suits it.
 ///
 /// # Errors
 ///
@@ -105,10 +101,7 @@ pub fn archive(
     options: &ArchiveOptions,
     progress: OnProgress<'_>,
 ) -> Result<RewriteReport, RewriteError> {
-    if !(1..=22).contains(&options.level) {
-        return Err(RewriteError::Level(options.level));
-    }
-    rewrite(src, dst, Codec::Zstd { level: options.level }, progress)
+    rewrite(src, dst, Some(options.level), progress)
 }
 
 /// Writes `src` to `dst` ready to be mapped. Restoring an archive gives every byte of the file that was archived.
@@ -117,7 +110,7 @@ pub fn archive(
 ///
 /// [`RewriteError`]; nothing is left at `dst` that was not there before.
 pub fn restore(src: &Path, dst: &Path, progress: OnProgress<'_>) -> Result<RewriteReport, RewriteError> {
-    rewrite(src, dst, Codec::Raw, progress)
+    rewrite(src, dst, None, progress)
 }
 
 /// Bytes of all arrays of a file as they are in memory.
@@ -137,21 +130,37 @@ pub(crate) fn restore_into(
     let features = |source| RewriteError::Features { path: src.to_owned(), source };
     archive.prologue().check_rewritable().map_err(features)?;
     let threads = ThreadPoolBuilder::new().build().map_err(RewriteError::Threads)?;
-    let work = Rewrite { model: archive, src, dst, codec: Codec::Raw, threads: &threads, progress };
+    let work = Rewrite { model: archive, src, dst, level: None, threads: &threads, progress };
     work.write(file).map(drop)
+}
+
+/// Writes the content of `hot`, a model file without a name, to `file` in compressed form. `path` is for messages.
+pub(super) fn archive_into(
+    hot: File,
+    file: &mut File,
+    path: &Path,
+    level: Level,
+    progress: OnProgress<'_>,
+) -> Result<(u64, Digest), RewriteError> {
+    let mapping = Mapping::of_file(hot, path).map_err(OpenError::Map)?;
+    let opened = Model::from_bytes(mapping);
+    let model = opened.map_err(|source| OpenError::Format { path: path.to_owned(), source })?;
+    let threads = ThreadPoolBuilder::new().build().map_err(RewriteError::Threads)?;
+    let level = Some(level);
+    Rewrite { model: &model, src: path, dst: path, level, threads: &threads, progress }.write(file)
 }
 
 fn rewrite(
     src: &Path,
     dst: &Path,
-    codec: Codec,
+    level: Option<Level>,
     progress: OnProgress<'_>,
 ) -> Result<RewriteReport, RewriteError> {
     let model = Model::open(src)?;
     let features = |source| RewriteError::Features { path: src.to_owned(), source };
     model.prologue().check_rewritable().map_err(features)?;
     let threads = ThreadPoolBuilder::new().build().map_err(RewriteError::Threads)?;
-    let work = Rewrite { model: &model, src, dst, codec, threads: &threads, progress };
+    let work = Rewrite { model: &model, src, dst, level, threads: &threads, progress };
     let (bytes, digest) = publish(dst, |file| work.write(file)).map_err(|error| match error {
         PublishError::Write(error) => error,
         PublishError::Step(error) => RewriteError::Publish(error),
@@ -163,7 +172,8 @@ struct Rewrite<'a> {
     model: &'a Model<Mapping>,
     src: &'a Path,
     dst: &'a Path,
-    codec: Codec,
+    /// Of an archive; `None` if the result is to be mapped.
+    level: Option<Level>,
     threads: &'a ThreadPool,
     progress: OnProgress<'a>,
 }
@@ -175,22 +185,33 @@ impl Rewrite<'_> {
             _ => RewriteError::Write { path: self.dst.to_owned(), source },
         };
         let model = self.model;
+        let padding = |source| OpenError::Format { path: self.src.to_owned(), source };
+        model.check_gaps().map_err(padding)?;
         let total_bytes = model.index().segments().iter().map(|segment| segment.raw_len).sum();
         let done = AtomicU64::new(0);
-        let mut writer = Writer::new(file, self.codec).map_err(failed)?;
-        for segment in model.index().segments() {
-            let reader = model.reader(segment, self.threads);
-            let mut input = Counted { reader, done: &done, total_bytes, progress: self.progress };
-            let name = model.index().name(segment);
-            writer.array(name, &segment.info, segment.role, &mut input).map_err(failed)?;
-        }
-        let prologue = model.prologue();
-        let parts = Parts {
-            graph: model.part(prologue.graph),
-            plan: model.part(prologue.plan),
-            metadata: model.part(prologue.metadata),
+        let told = Told { done: &done, total_bytes, progress: self.progress };
+        let writer = match self.level {
+            None => Writer::new(file, Codec::Raw),
+            Some(level) => Writer::packing(file, level),
         };
-        let (file, found) = writer.finish(&parts).map_err(failed)?;
+        let mut writer = writer.map_err(failed)?;
+        for segment in model.index().segments() {
+            let name = model.index().name(segment);
+            let array = NewArray { name, info: &segment.info, role: segment.role };
+            let written = match self.level {
+                None => {
+                    let mut input = Counted { reader: model.reader(segment, self.threads), told };
+                    writer.array(name, array.info, array.role, &mut input)
+                }
+                Some(_) => {
+                    let packed = writer.packed(&array, &Packed::of(model, segment));
+                    told.more(segment.raw_len);
+                    packed
+                }
+            };
+            written.map_err(failed)?;
+        }
+        let (file, found) = writer.finish(&model.parts()).map_err(failed)?;
         let expected = model.digest();
         if found != expected {
             return Err(RewriteError::Digest { path: self.src.to_owned(), expected, found });
@@ -200,19 +221,56 @@ impl Rewrite<'_> {
     }
 }
 
-/// Tells how much has been read.
-struct Counted<'a, R> {
-    reader: R,
+/// Tells how far the work has come.
+#[derive(Clone, Copy)]
+struct Told<'a> {
     done: &'a AtomicU64,
     total_bytes: u64,
     progress: OnProgress<'a>,
 }
 
+impl Told<'_> {
+    fn more(&self, bytes: u64) {
+        let done_bytes = self.done.fetch_add(bytes, Ordering::Relaxed) + bytes;
+        (self.progress)(Progress { what: "writing", done_bytes, total_bytes: self.total_bytes });
+    }
+}
+
+/// The blocks of an array, decoded where that is needed.
+struct Packed<'a> {
+    model: &'a Model<Mapping>,
+    digest: Digest,
+    places: Vec<Place<'a>>,
+}
+
+impl<'a> Packed<'a> {
+    fn of(model: &'a Model<Mapping>, segment: &'a Segment) -> Self {
+        Packed { model, digest: segment.digest, places: model.places(segment).collect() }
+    }
+}
+
+impl BlockSource for Packed<'_> {
+    fn digest(&self) -> Digest {
+        self.digest
+    }
+
+    fn block<'a>(&'a self, number: u64, scratch: &'a mut Scratch) -> io::Result<&'a [u8]> {
+        let place = usize::try_from(number).ok().and_then(|number| self.places.get(number));
+        let place = place.ok_or(io::ErrorKind::UnexpectedEof)?;
+        self.model.checked(place, scratch).map_err(io::Error::other)
+    }
+}
+
+/// Tells how much has been read.
+struct Counted<'a, R> {
+    reader: R,
+    told: Told<'a>,
+}
+
 impl<R: io::Read> io::Read for Counted<'_, R> {
     fn read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
         let n = self.reader.read(buf)?;
-        let done_bytes = self.done.fetch_add(n as u64, Ordering::Relaxed) + n as u64;
-        (self.progress)(Progress { what: "writing", done_bytes, total_bytes: self.total_bytes });
+        self.told.more(n as u64);
         Ok(n)
     }
 }

@@ -1,11 +1,13 @@
 //! Integration tests: a module per source module.
 
 mod architecture;
+mod codec_regressions;
 mod cold;
 mod convert;
 mod examples;
 mod format;
 mod golden;
+mod golden_archives;
 mod hostile;
 mod lightgbm_regressions;
 mod mapping;

@@ -106,8 +106,8 @@ class PlainFile:
         n_dims, order, role, codec, reserved, kind, flags, base = e[92:100]
         (source,) = struct.unpack_from("<I", e, 120)
         need(1 <= name_len <= 4096 and n_dims <= 64, "name or dimensions")
-        need(codec == 0 or codec < 4 and self.features & 1 << codec - 1, "codec")
-        need(order < 2 and role < 2 and flags < 4 and not any((reserved, *e[124:])), "bytes of an entry")
+        need((codec == 3 or source == 0) and (codec == 0 or codec < 4 and self.features & 1 << codec - 1), "codec")
+        need(order < 2 and role < 2 and flags < 4 and not any((reserved, *e[124 if self.minor else 100 :])), "bytes of an entry")
         entry = {"offset": offset, "stored": stored, "decoded": decoded, "codec": codec, "source": source}
         entry["name"] = self.text[self._take("text", name, name_len)].decode()
         entry["shape"] = tuple(self.shapes[self._take("shapes", shape, n_dims)])

@@ -9,12 +9,13 @@ use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use numpy::PyArray1;
-use onecopy::{Codec, ConvertError, Dump, DumpError, DumpOptions, Pickled, Progress, ReadAt};
+use onecopy::{ConvertError, Dump, DumpError, DumpOptions, Pickled, Progress, ReadAt};
 use pyo3::exceptions::PyValueError;
 use pyo3::prelude::*;
 
 use crate::array::HeldBytes;
 use crate::error::{self, Kind};
+use crate::functions::level;
 use crate::terms::Terms;
 
 /// How often Python is told, and asked whether it wants to go on.
@@ -25,9 +26,9 @@ type Buffer<'py> = Bound<'py, PyArray1<u8>>;
 /// Writes the pickle `stream`, with its `buffers` and big dicts beside it, to `path`.
 ///
 /// `describe(modules, main)` gives, as JSON, the environment: the modules that the object names, and its names in
-/// `__main__`. `schema` and `user` are JSON too. `level` of zstd, or None.
+/// `__main__`. `schema` and `user` are JSON too. `compress` is a level of `archive`, or None.
 #[pyfunction]
-#[pyo3(signature = (stream, buffers, terms, path, *, describe, schema, user, level, sync, progress))]
+#[pyo3(signature = (stream, buffers, terms, path, *, describe, schema, user, compress, sync, progress))]
 #[expect(clippy::too_many_arguments, reason = "one call, from one place")]
 pub(crate) fn dump(
     py: Python<'_>,
@@ -38,7 +39,7 @@ pub(crate) fn dump(
     describe: &Bound<'_, PyAny>,
     schema: Option<&str>,
     user: Option<&str>,
-    level: Option<i32>,
+    compress: Option<&str>,
     sync: bool,
     progress: Option<Py<PyAny>>,
 ) -> PyResult<()> {
@@ -49,7 +50,7 @@ pub(crate) fn dump(
     let main: Vec<&str> = dump.names_of("__main__").into_iter().collect();
     let environment: String = describe.call1((modules, main))?.extract()?;
     let options = DumpOptions {
-        codec: level.map_or(Codec::Raw, |level| Codec::Zstd { level }),
+        compress: compress.map(level).transpose()?,
         sync,
         environment: json(Some(&environment))?,
         schema: json(schema)?,

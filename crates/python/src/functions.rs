@@ -10,7 +10,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
 use std::time::Duration;
 
-use onecopy::{ArchiveOptions, ConvertOptions, OnProgress, Progress, VerifyOptions};
+use onecopy::{ArchiveOptions, ConvertOptions, Level, OnProgress, Progress, UnknownLevel, VerifyOptions};
 use pyo3::exceptions::{PyFileExistsError, PyRuntimeError, PyValueError};
 use pyo3::prelude::*;
 
@@ -65,6 +65,11 @@ pub(crate) fn digest(py: Python<'_>, path: PathBuf) -> PyResult<String> {
     Ok(Source::open(py, &path, Mode::Read)?.model().digest().to_string())
 }
 
+/// The level of a word.
+pub(crate) fn level(word: &str) -> PyResult<Level> {
+    word.parse().map_err(|error: UnknownLevel| PyValueError::new_err(error.to_string()))
+}
+
 /// Writes the compressed form of a file; gives its path.
 #[pyfunction]
 #[pyo3(signature = (src, dst=None, level=None, progress=None))]
@@ -72,13 +77,10 @@ pub(crate) fn archive(
     py: Python<'_>,
     src: PathBuf,
     dst: Option<PathBuf>,
-    level: Option<i32>,
+    level: Option<&str>,
     progress: Option<Bound<'_, PyAny>>,
 ) -> PyResult<PathBuf> {
-    let options = ArchiveOptions { level: level.unwrap_or(ArchiveOptions::default().level) };
-    if !(1..=22).contains(&options.level) {
-        return Err(PyValueError::new_err(format!("level must be 1 to 22, found {}", options.level)));
-    }
+    let options = ArchiveOptions { level: level.map(self::level).transpose()?.unwrap_or_default() };
     let dst = destination(dst, || onecopy_cli::archived_name(&src))?;
     let (from, to) = (src.clone(), dst.clone());
     let done = watched(py, progress, move |told| onecopy::archive(&from, &to, &options, told))?;

@@ -18,17 +18,3 @@ impl Encoder {
         Ok((frame.len() < block.len()).then_some(frame))
     }
 }
-
-/// Decompresses one block into `decoded`, which it must fill exactly.
-pub(crate) fn decode_block(stored: &[u8], decoded: &mut [u8]) -> Result<(), String> {
-    if stored.len() == decoded.len() {
-        decoded.copy_from_slice(stored);
-        return Ok(());
-    }
-    let expected = decoded.len();
-    match zstd::bulk::decompress_to_buffer(stored, decoded) {
-        Ok(len) if len == expected => Ok(()),
-        Ok(len) => Err(format!("zstd gave {len} bytes, expected {expected}")),
-        Err(error) => Err(format!("zstd: {error}")),
-    }
-}

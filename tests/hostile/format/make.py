@@ -387,8 +387,60 @@ def unknown_order(f): f.entries[0]["order"] = 2
 def unknown_role(f): f.entries[0]["role"] = 9
 
 
-@case("array `a`: codec is 2, expected 0 or 1")
-def unknown_codec(f): f.entries[0]["codec"] = 2
+@case("array `a`: codec is 4, expected 0 to 3")
+def unknown_codec(f): f.entries[0]["codec"] = 4
+
+
+def last_is_a_copy(f, of):
+    f.prologue.update(minor=1, incompat=4)
+    f.entries[2].update(codec=3, stored_len=0, block_count=0, zero=bytes(20) + struct.pack("<II", of, 0))
+    f.blocks.pop()
+
+
+@case("array `b`: array that it copies is 2, expected the number of an array before it that is no copy")
+def copy_of_itself(f): last_is_a_copy(f, 2)
+
+
+@case("array `b`: array that it copies is 4294967295, expected the number of an array before it that is no copy")
+def copy_of_an_array_that_is_not_there(f): last_is_a_copy(f, 0xFFFFFFFF)
+
+
+@case("array `b`: array that it copies is 0, expected the number of an array of the same length and BLAKE3")
+def copy_of_other_bytes(f): last_is_a_copy(f, 0)
+
+
+@case("array `b`: array that it copies is 1, expected 0 for an array that has bytes of its own")
+def array_that_names_another_without_copying(f):
+    f.prologue["minor"] = 1
+    f.entries[2]["zero"] = bytes(20) + struct.pack("<II", 1, 0)
+
+
+@case("the entry of array 0 has a reserved byte that is not 0")
+def reason_in_the_first_minor_version(f): f.entries[0]["zero"] = b"\x01" + bytes(27)
+
+
+@case("array `a`: block 0 is stored in 33 bytes, expected 1 to 32")
+def filtered_block_longer_than_its_bytes(f):
+    f.entries[0]["codec"] = 2
+    f.blocks[0][2] = 33
+
+
+@case("8 bytes say that they are 1099511627776, expected at most 1048576")
+def packed_graph_of_a_terabyte(f):
+    f.prologue.update(minor=1, incompat=8)
+    f.parts.update(graph=struct.pack("<Q", 1 << 40) + bytes(8), metadata=b"")
+
+
+@case("zstd")
+def packed_graph_that_is_no_frame(f):
+    f.prologue.update(minor=1, incompat=8)
+    f.parts.update(graph=struct.pack("<Q", 100) + bytes(8), metadata=b"")
+
+
+@case("no length")
+def packed_graph_without_length(f):
+    f.prologue.update(minor=1, incompat=8)
+    f.parts.update(graph=bytes(7), metadata=b"")
 
 
 @case("array `a`: filter is 1, expected 0")

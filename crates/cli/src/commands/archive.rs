@@ -5,7 +5,8 @@ use std::path::{Path, PathBuf};
 
 use anyhow::Result;
 use clap::Args;
-use onecopy::{ArchiveOptions, RewriteReport};
+use clap::builder::{PossibleValuesParser, TypedValueParser};
+use onecopy::{ArchiveOptions, Level, RewriteReport};
 use serde::Serialize;
 
 use crate::progress::Bar;
@@ -18,7 +19,7 @@ use crate::{out, paths, text};
 #[derive(Args)]
 #[command(after_help = "Examples:
   onecopy archive forest.onecopy                  write forest.cold.onecopy
-  onecopy archive forest.onecopy --level 19       smaller and slower
+  onecopy archive forest.onecopy --level best     smaller and slower
   onecopy restore forest.cold.onecopy -o back.onecopy")]
 pub(crate) struct Archive {
     /// The onecopy file.
@@ -26,12 +27,16 @@ pub(crate) struct Archive {
     /// Where the archive goes, replacing what is there [default: NAME.cold.onecopy, which must not exist]
     #[arg(short, long)]
     output: Option<PathBuf>,
-    /// Level of zstd, from 1 (fast) to 22 (small).
-    #[arg(long, default_value_t = ArchiveOptions::default().level, value_parser = clap::value_parser!(i32).range(1..=22))]
-    level: i32,
+    /// How much work a smaller file is worth. Files of all levels are restored about as fast.
+    #[arg(long, default_value_t = Level::default(), value_parser = levels())]
+    level: Level,
     /// Report as JSON.
     #[arg(long)]
     json: bool,
+}
+
+fn levels() -> impl TypedValueParser<Value = Level> {
+    PossibleValuesParser::new(Level::ALL.map(Level::name)).try_map(|word| word.parse::<Level>())
 }
 
 impl Archive {

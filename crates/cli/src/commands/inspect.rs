@@ -126,7 +126,7 @@ fn describe(metadata: &serde_json::Value, line: &mut impl FnMut(&str, String)) {
 }
 
 fn arrays(found: &Inspection) -> String {
-    let header = ["name", "dtype", "shape", "role", "codec", "bytes", "stored"];
+    let header = ["name", "dtype", "shape", "role", "bytes", "stored", "ratio", "codec", "why"];
     let mut rows = vec![header.map(str::to_owned).to_vec()];
     for array in &found.arrays {
         let shape = array.shape.iter().map(u64::to_string).collect::<Vec<_>>().join(" x ");
@@ -135,9 +135,11 @@ fn arrays(found: &Inspection) -> String {
             text::printable(&array.dtype),
             shape,
             array.role.to_owned(),
-            array.codec.to_owned(),
             array.len_bytes.to_string(),
             array.stored_bytes.to_string(),
+            array.ratio.map_or_else(String::new, |ratio| format!("{ratio:.2}")),
+            text::printable(&array.codec),
+            array.why.clone().unwrap_or_default(),
         ]);
     }
     text::columns(&rows)

@@ -66,7 +66,7 @@ fn a_full_disk_leaves_the_old_file_and_nothing_else() {
     let house = House::new();
     house.npy("x.npy", &[20_000, 100]);
     house.linear("linear.onecopy", 10_000);
-    house.run("archive linear.onecopy -o small.onecopy --level 1").quiet();
+    house.run("archive linear.onecopy -o small.onecopy --level fast").quiet();
     house.npy("rows.npy", &[40, 100]);
     house.put("old.onecopy", "precious");
     house.put("old.npy", "precious");

@@ -1,0 +1,9 @@
+//! Bytes as blocks of an archive, decoded; and as arrays, archived and restored. Nothing may panic or be lost.
+#![no_main]
+
+use libfuzzer_sys::fuzz_target;
+
+#[path = "../src/codecs.rs"]
+mod codecs;
+
+fuzz_target!(|data: &[u8]| codecs::run(data));

@@ -1,0 +1,226 @@
+//! Writing arrays in filtered blocks, which archives consist of.
+#![forbid(unsafe_code)]
+
+use std::borrow::Cow;
+use std::collections::HashMap;
+use std::io::{self, Seek, Write};
+use std::ops::Range;
+
+use rayon::ThreadPool;
+use rayon::prelude::*;
+
+use crate::format::codec::pack::{Packer, Packing};
+use crate::format::codec::stream::Scratch;
+use crate::format::codec::{Codec, Level, Storage, Trials};
+use crate::format::digest::Digest;
+use crate::format::header::{INCOMPAT_COPIES, INCOMPAT_FILTERED, INCOMPAT_PARTS};
+use crate::format::lanes::NewArray;
+use crate::format::parts::pack;
+use crate::format::table::{Block, Stored, alignment};
+use crate::format::writer::{Parts, WriteError, Writer};
+use crate::format::{ArrayId, BLOCK};
+
+/// Arrays shorter than this are not looked up among those before them.
+const MIN_COPY: u64 = 64;
+
+/// An array whose blocks can be read in any order.
+pub(crate) trait BlockSource: Sync {
+    /// BLAKE3 of its bytes, as far as it is known.
+    fn digest(&self) -> Digest;
+    /// The bytes of block `number`.
+    fn block<'a>(&'a self, number: u64, scratch: &'a mut Scratch) -> io::Result<&'a [u8]>;
+}
+
+/// What is known of the arrays of an archive that is being written.
+pub(crate) struct PackedArrays {
+    level: Level,
+    /// Arrays with bytes of their own, by digest and length.
+    known: HashMap<([u8; 32], u64), ArrayId>,
+}
+
+/// The blocks of one array.
+struct Blocks<'a> {
+    name: &'a str,
+    len: u64,
+    source: &'a dyn BlockSource,
+}
+
+impl Blocks<'_> {
+    fn count(&self) -> u64 {
+        self.len.div_ceil(BLOCK as u64)
+    }
+
+    fn read<'a>(&'a self, number: u64, scratch: &'a mut Scratch) -> Result<&'a [u8], WriteError> {
+        self.source.block(number, scratch).map_err(|source| self.error(number, source))
+    }
+
+    fn error(&self, number: u64, source: io::Error) -> WriteError {
+        WriteError::Input { array: self.name.to_owned(), offset: number * BLOCK as u64, source }
+    }
+
+    fn range(&self, range: Range<u64>) -> io::Result<Vec<u8>> {
+        let mut bytes = Vec::with_capacity((range.end - range.start) as usize);
+        let mut scratch = Scratch::default();
+        let mut at = range.start;
+        while at < range.end {
+            let number = at / BLOCK as u64;
+            let start = number * BLOCK as u64;
+            let block = self.source.block(number, &mut scratch)?;
+            let end = (start + block.len() as u64).min(range.end);
+            let piece = block.get((at - start) as usize..(end - start) as usize);
+            bytes.extend_from_slice(
+                piece.filter(|piece| !piece.is_empty()).ok_or(io::ErrorKind::UnexpectedEof)?,
+            );
+            at = end;
+        }
+        Ok(bytes)
+    }
+}
+
+impl<W: Write + Seek + Send> Writer<W> {
+    /// Starts an archive, whose arrays come through [`packed`](Self::packed).
+    ///
+    /// # Errors
+    ///
+    /// [`WriteError::Output`] if `out` cannot seek.
+    pub(crate) fn packing(out: W, level: Level) -> Result<Self, WriteError> {
+        let mut writer = Writer::new(out, Codec::Raw)?;
+        writer.features = INCOMPAT_PARTS;
+        writer.packing = Some(PackedArrays { level, known: HashMap::new() });
+        Ok(writer)
+    }
+
+    /// Stores one array in filtered blocks, or notes that it is the same as one before it.
+    ///
+    /// # Errors
+    ///
+    /// [`WriteError`]; the file cannot be finished after that.
+    pub(crate) fn packed(
+        &mut self,
+        array: &NewArray<'_>,
+        source: &dyn BlockSource,
+    ) -> Result<ArrayId, WriteError> {
+        let len = self.check(array.name, array.info)?;
+        self.names.insert(array.name.to_owned());
+        let offset = self.out.align(alignment(Storage::Filtered, len))?;
+        let blocks = Blocks { name: array.name, len, source };
+        let level = self.packing.as_ref().map_or(Level::Default, |packing| packing.level);
+        let same = self.same_as(&blocks);
+        let stored = match same {
+            Some(id) => {
+                self.features |= INCOMPAT_COPIES;
+                let digest = hash(&blocks)?;
+                let (storage, trials) = (Storage::Copy, Trials::default());
+                let copy_of = Some(id);
+                Stored {
+                    storage,
+                    offset,
+                    stored_len: 0,
+                    raw_len: len,
+                    digest,
+                    blocks: Vec::new(),
+                    trials,
+                    copy_of,
+                }
+            }
+            None => {
+                self.features |= INCOMPAT_FILTERED;
+                let choice = Packing::choose(array.info, len, level, &|range| blocks.range(range));
+                let packing = choice.map_err(|source| blocks.error(0, source))?;
+                let (written, digest) = self.pack_blocks(&blocks, &packing)?;
+                let (storage, stored_len) = (Storage::Filtered, self.out.offset() - offset);
+                let trials = packing.trials;
+                Stored {
+                    storage,
+                    offset,
+                    stored_len,
+                    raw_len: len,
+                    digest,
+                    blocks: written,
+                    trials,
+                    copy_of: None,
+                }
+            }
+        };
+        if stored.digest != source.digest() {
+            let problem = format!("its BLAKE3 is {}, expected {}", stored.digest, source.digest());
+            return Err(blocks.error(0, io::Error::other(problem)));
+        }
+        let id = self.push(array, &stored);
+        if let (Some(packing), None) = (&mut self.packing, same) {
+            packing.known.entry((stored.digest.0, len)).or_insert(id);
+        }
+        Ok(id)
+    }
+
+    fn same_as(&self, blocks: &Blocks<'_>) -> Option<ArrayId> {
+        let known = &self.packing.as_ref()?.known;
+        known.get(&(blocks.source.digest().0, blocks.len)).copied().filter(|_| blocks.len >= MIN_COPY)
+    }
+
+    /// Writes the blocks, some of which are made at the same time.
+    fn pack_blocks(
+        &mut self,
+        blocks: &Blocks<'_>,
+        packing: &Packing,
+    ) -> Result<(Vec<Block>, Digest), WriteError> {
+        let count = blocks.count();
+        let width = if count > 1 { self.threads()?.current_num_threads() as u64 * 2 } else { 1 };
+        let mut hasher = blake3::Hasher::new();
+        let mut scratch = Scratch::default();
+        let mut written = Vec::new();
+        for first in (0..count).step_by(width as usize) {
+            let numbers = first..(first + width).min(count);
+            let made = make(blocks, packing, numbers.clone(), self.threads.as_ref())?;
+            for (number, packed) in numbers.zip(made) {
+                let bytes = blocks.read(number, &mut scratch)?;
+                hasher.update(bytes);
+                let crc = crc32fast::hash(bytes);
+                let stored_crc = packed.as_ref().map_or(crc, |packed| crc32fast::hash(packed));
+                let stored = packed.map_or(Cow::Borrowed(bytes), Cow::Owned);
+                self.out.put(&stored)?;
+                written.push(Block { crc, stored_crc, stored_len: stored.len() as u32 });
+            }
+        }
+        Ok((written, Digest(*hasher.finalize().as_bytes())))
+    }
+
+    /// Graph, plan and metadata as they are stored.
+    pub(super) fn stored_parts<'a>(&self, parts: &Parts<'a>) -> [Cow<'a, [u8]>; 3] {
+        let parts = [parts.graph, parts.plan, parts.metadata];
+        match &self.packing {
+            None => parts.map(Cow::Borrowed),
+            Some(packing) => parts.map(|part| Cow::Owned(pack(part, packing.level.zstd()))),
+        }
+    }
+}
+
+fn hash(blocks: &Blocks<'_>) -> Result<Digest, WriteError> {
+    let mut hasher = blake3::Hasher::new();
+    let mut scratch = Scratch::default();
+    for number in 0..blocks.count() {
+        hasher.update(blocks.read(number, &mut scratch)?);
+    }
+    Ok(Digest(*hasher.finalize().as_bytes()))
+}
+
+/// The stored forms of some blocks; `None` for those that are stored as they are.
+fn make(
+    blocks: &Blocks<'_>,
+    packing: &Packing,
+    numbers: Range<u64>,
+    threads: Option<&ThreadPool>,
+) -> Result<Vec<Option<Vec<u8>>>, WriteError> {
+    let start = || (packing.packer(), Scratch::default());
+    let one = |(packer, scratch): &mut (Packer<'_>, Scratch), number| {
+        let block = blocks.read(number, scratch)?;
+        packer.block(number, block).map_err(|source| WriteError::Output { offset: 0, source })
+    };
+    match threads.filter(|_| numbers.end - numbers.start > 1) {
+        Some(threads) => threads.install(|| numbers.into_par_iter().map_init(start, one).collect()),
+        None => {
+            let mut state = start();
+            numbers.map(|number| one(&mut state, number)).collect()
+        }
+    }
+}
