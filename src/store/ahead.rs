@@ -54,6 +54,26 @@ impl<'a> Ahead<'a> {
     }
 }
 
+impl Ahead<'_> {
+    /// Waits for the thread, if there is one.
+    fn end(&mut self) -> Option<thread::Result<io::Result<()>>> {
+        match std::mem::replace(&mut self.thread, Syncing::Never) {
+            Syncing::Running(sender, thread) => {
+                drop(sender);
+                Some(thread.join())
+            }
+            Syncing::NotYet | Syncing::Never => None,
+        }
+    }
+}
+
+impl Drop for Ahead<'_> {
+    /// No thread, and no descriptor of a file that nobody will have, outlives a failure.
+    fn drop(&mut self) {
+        let _ = self.end();
+    }
+}
+
 fn start(file: &File) -> io::Result<Syncing> {
     let file = file.try_clone()?;
     let (sender, told) = sync_channel(1);
@@ -75,9 +95,8 @@ impl Write for Ahead<'_> {
     }
 
     fn flush(&mut self) -> io::Result<()> {
-        if let Syncing::Running(sender, thread) = std::mem::replace(&mut self.thread, Syncing::Never) {
-            drop(sender);
-            thread.join().unwrap_or_else(|panic| resume_unwind(panic))?;
+        if let Some(synced) = self.end() {
+            synced.unwrap_or_else(|panic| resume_unwind(panic))?;
         }
         self.file.flush()
     }
@@ -119,6 +138,7 @@ mod tests {
         ahead.write_all(&vec![7; 2 * STEP as usize]).unwrap();
         // A pipe cannot be synced.
         assert!(ahead.flush().is_err());
+        drop(ahead);
         drop(writer);
         drain.join().unwrap().unwrap();
     }
