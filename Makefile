@@ -13,7 +13,7 @@ ONECOPY := target/release/onecopy
 BUILT = $${CARGO_TARGET_DIR:-target}/release/onecopy
 FUZZ_SECONDS ?= 60
 
-.PHONY: help setup binary module demo test test-rust test-python check estimators bench compare fuzz clean
+.PHONY: help setup binary module demo test test-rust test-python check estimators bench bench-archive compare fuzz clean
 
 help: ## List the recipes
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/  make \1\t\2/' | expand -t 22
@@ -64,20 +64,24 @@ bench: setup ## Measure every promise against the peers in one run; tables and C
 	$(PYTHON) benches/python_dump.py
 	$(PYTHON) benches/python_cold.py
 
+bench-archive: setup ## Sizes and times of archives beside joblib's compressed files; CSV in bench-output (some minutes)
+	@mkdir -p bench-output
+	$(PYTHON) benches/archive.py bench-output/archive | tee bench-output/archive.csv
+
 compare: setup ## Time tree ensembles beside every library that predicts from them; CSV and chart in bench-output (an hour)
 	$(PYTHON) -m pip install --quiet --disable-pip-version-check --no-input -r benches/compare-requirements.txt
 	$(PYTHON) benches/compare.py bench-output/compare
 
 fuzz: binary ## Fuzz every parser for FUZZ_SECONDS each, from real models on (needs a nightly toolchain and cargo-fuzz)
 	@$(CARGO) +nightly fuzz --version >/dev/null 2>&1 || { echo "error: fuzzing needs \`rustup toolchain install nightly\` and \`cargo install cargo-fuzz\`" >&2; exit 1; }
-	@mkdir -p fuzz/corpus/file_reader fuzz/corpus/pickle_reader fuzz/corpus/lightgbm_reader fuzz/corpus/xgboost_reader
+	@mkdir -p fuzz/corpus/file_reader fuzz/corpus/pickle_reader fuzz/corpus/lightgbm_reader fuzz/corpus/xgboost_reader fuzz/corpus/codecs
 	@for model in $$(find tests/golden -name '*.joblib' -size -40k); do \
 	  $(ONECOPY) convert $$model -o fuzz/corpus/file_reader/$$(basename $$model).onecopy >/dev/null; done
-	@find tests/hostile/format -name '*.onecopy' -size -64k -exec cp -t fuzz/corpus/file_reader {} +
+	@find tests/hostile/format tests/golden/archives -name '*.onecopy' -size -64k -exec cp -t fuzz/corpus/file_reader {} +
 	@find tests/convert/seeds tests/hostile/pickle -type f -size -64k -exec cp -t fuzz/corpus/pickle_reader {} +
 	@cp tests/convert/xgboost/* fuzz/corpus/xgboost_reader
 	@tail -c +15 tests/convert/lightgbm/booster.txt >fuzz/corpus/lightgbm_reader/booster
-	@for target in file_reader pickle_reader lightgbm_reader xgboost_reader; do \
+	@for target in file_reader codecs pickle_reader lightgbm_reader xgboost_reader; do \
 	  $(CARGO) +nightly fuzz run $$target fuzz/corpus/$$target fuzz/regressions/$$target -- -max_len=65536 -max_total_time=$(FUZZ_SECONDS); done
 
 clean: ## Remove what the recipes made, except the virtual environment
