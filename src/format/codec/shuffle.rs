@@ -96,8 +96,8 @@ fn zip_halves(a: &[u8; 32], b: &[u8; 32], at: usize) -> [u8; 32] {
 fn join8(planes: &[u8], out: &mut [u8]) {
     let count = out.len() / 8;
     let plane = |k: usize| planes[k * count..(k + 1) * count].as_chunks::<16>().0;
-    let [a, b, c, d] = [0, 1, 2, 3].map(|k| plane(k));
-    let [e, f, g, h] = [4, 5, 6, 7].map(|k| plane(k));
+    let [a, b, c, d] = [0, 1, 2, 3].map(&plane);
+    let [e, f, g, h] = [4, 5, 6, 7].map(plane);
     let (groups, _) = out.as_chunks_mut::<128>();
     let done = groups.len() * 16;
     for (i, to) in groups.iter_mut().enumerate() {
