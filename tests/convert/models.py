@@ -81,7 +81,6 @@ def uncovered():
     yield "svc", SVC().fit(X, two), "sklearn.svm._classes.SVC"
     yield "pipeline_knn", make_pipeline(StandardScaler(), KNeighborsClassifier()).fit(X, two), "sklearn.neighbors._classification.KNeighborsClassifier"
     yield "unfitted", LinearRegression(), "sklearn.linear_model._base.LinearRegression"
-    yield "float32", LinearRegression().fit(X.astype(np.float32), y.astype(np.float32)), "sklearn.linear_model._base.LinearRegression"
     yield "dict", {"weights": X, "names": ["a", "b"]}, "dict"
 
 
