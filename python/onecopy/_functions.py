@@ -215,6 +215,8 @@ def archive(
     >>> open(hot, "rb").read() == open(again, "rb").read()
     True
     """
+    if level not in (None, "fast", "default", "best"):
+        raise ValueError(f'level must be "fast", "default" or "best", found {level!r}')
     return os.fspath(_onecopy.archive(os.fspath(src), _path(dst), level, progress))
 
 

@@ -29,6 +29,8 @@ pub(crate) trait BlockSource: Sync {
     fn digest(&self) -> Digest;
     /// The bytes of block `number`.
     fn block<'a>(&'a self, number: u64, scratch: &'a mut Scratch) -> io::Result<&'a [u8]>;
+    /// Is told of bytes that are done with.
+    fn done(&self, bytes: usize);
 }
 
 /// What is known of the arrays of an archive that is being written.
@@ -180,6 +182,7 @@ impl<W: Write + Seek + Send> Writer<W> {
                 let stored = packed.map_or(Cow::Borrowed(bytes), Cow::Owned);
                 self.out.put(&stored)?;
                 written.push(Block { crc, stored_crc, stored_len: stored.len() as u32 });
+                blocks.source.done(bytes.len());
             }
         }
         Ok((written, Digest(*hasher.finalize().as_bytes())))
@@ -199,7 +202,9 @@ fn hash(blocks: &Blocks<'_>) -> Result<Digest, WriteError> {
     let mut hasher = blake3::Hasher::new();
     let mut scratch = Scratch::default();
     for number in 0..blocks.count() {
-        hasher.update(blocks.read(number, &mut scratch)?);
+        let bytes = blocks.read(number, &mut scratch)?;
+        hasher.update(bytes);
+        blocks.source.done(bytes.len());
     }
     Ok(Digest(*hasher.finalize().as_bytes()))
 }

@@ -203,11 +203,7 @@ impl Rewrite<'_> {
                     let mut input = Counted { reader: model.reader(segment, self.threads), told };
                     writer.array(name, array.info, array.role, &mut input)
                 }
-                Some(_) => {
-                    let packed = writer.packed(&array, &Packed::of(model, segment));
-                    told.more(segment.raw_len);
-                    packed
-                }
+                Some(_) => writer.packed(&array, &Packed::of(model, segment, told)),
             };
             written.map_err(failed)?;
         }
@@ -241,11 +237,12 @@ struct Packed<'a> {
     model: &'a Model<Mapping>,
     digest: Digest,
     places: Vec<Place<'a>>,
+    told: Told<'a>,
 }
 
 impl<'a> Packed<'a> {
-    fn of(model: &'a Model<Mapping>, segment: &'a Segment) -> Self {
-        Packed { model, digest: segment.digest, places: model.places(segment).collect() }
+    fn of(model: &'a Model<Mapping>, segment: &'a Segment, told: Told<'a>) -> Self {
+        Packed { model, digest: segment.digest, places: model.places(segment).collect(), told }
     }
 }
 
@@ -258,6 +255,10 @@ impl BlockSource for Packed<'_> {
         let place = usize::try_from(number).ok().and_then(|number| self.places.get(number));
         let place = place.ok_or(io::ErrorKind::UnexpectedEof)?;
         self.model.checked(place, scratch).map_err(io::Error::other)
+    }
+
+    fn done(&self, bytes: usize) {
+        self.told.more(bytes as u64);
     }
 }
 

@@ -34,7 +34,7 @@ def cache(tmp_path, monkeypatch):
 
 
 def archived(model, folder, name="model"):
-    return onecopy.archive(make(model, folder, name), level=1)
+    return onecopy.archive(make(model, folder, name), level="fast")
 
 
 @pytest.fixture
@@ -130,7 +130,7 @@ def test_every_mode_of_load_takes_archives(mode, cold):
 
 
 def test_archives_of_the_same_content_share_one_file(cold, cache, tmp_path):
-    other = onecopy.archive(onecopy.restore(cold, tmp_path / "hot"), tmp_path / "other", level=19)
+    other = onecopy.archive(onecopy.restore(cold, tmp_path / "hot"), tmp_path / "other", level="best")
     onecopy.open(cold), onecopy.open(other)
     assert len(os.listdir(cache)) == 1
 

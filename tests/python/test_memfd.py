@@ -41,7 +41,7 @@ WIDE = wide()
 
 def files(model, folder):
     hot = make(model, folder)
-    return {"hot": hot, "cold": onecopy.archive(hot, level=1)}
+    return {"hot": hot, "cold": onecopy.archive(hot, level="fast")}
 
 
 @pytest.fixture

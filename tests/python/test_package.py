@@ -140,7 +140,7 @@ def test_the_pool_of_the_command_forks_from_one_thread_and_predicts(tmp_path):
 def test_ctrl_c_ends_the_command_as_any_other(tmp_path):
     path = make({"x": np.random.default_rng(0).normal(size=2_000_000)}, tmp_path)
     run = subprocess.Popen(
-        [sys.executable, "-m", "onecopy", "archive", path, "--level", "22"],
+        [sys.executable, "-m", "onecopy", "archive", path, "--level", "best"],
         stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=ENV,
     )
     time.sleep(0.7)

@@ -109,7 +109,8 @@ impl<'a> Arena<'a> {
     fn take(&mut self, id: NodeId) -> Result<(), Refusal> {
         let bytes = trees::len_bytes(self.graph, id, self.arrays).saturating_add(self.booster_bytes(id));
         let left = self.budget.checked_sub(bytes);
-        self.budget = left.ok_or_else(|| Refusal::uncovered("its trees are those of another estimator"))?;
+        self.budget = left
+            .ok_or_else(|| Refusal::uncovered("some of its trees are those of another tree or estimator"))?;
         Ok(())
     }
 
