@@ -10,6 +10,11 @@ from sklearn.datasets import load_digits
 from sklearn.ensemble import RandomForestClassifier
 
 README = Path(__file__).resolve().parents[2] / "README.md"
+# The example of RFC 8410.
+KEY = """-----BEGIN PRIVATE KEY-----
+MC4CAQAwBQYDK2VwBCIEINTuctv5E1hK1bbY8fdp+K06/nwoy/HU++CXqI9EdVhC
+-----END PRIVATE KEY-----
+"""
 
 
 def test_the_commands_of_the_readme_work(onecopy):
@@ -17,6 +22,7 @@ def test_the_commands_of_the_readme_work(onecopy):
     model = RandomForestClassifier(20, random_state=0).fit(x, y)
     joblib.dump(model, onecopy.folder / "forest.joblib")
     np.save(onecopy.folder / "X.npy", x)
+    (onecopy.folder / "private.pem").write_text(KEY)
 
     block = re.search(r"run by tests/python/test_readme.py -->\s*```sh\n(.*?)```", README.read_text(), re.DOTALL)
     commands = [shlex.split(line, comments=True) for line in block[1].splitlines()]
