@@ -27,8 +27,8 @@ const BLOCK_ROWS: usize = 2048;
 const FEW_ROWS: usize = 10;
 /// Steps, of about a nanosecond, below which threads do not pay.
 const SMALL: usize = 60_000;
-/// A tree is fetched ahead if it has at most this many lines for each group of rows: bare ones, and those with crowns.
-const LINES_PER_GROUP: [usize; 2] = [128, 16];
+/// A tree is fetched ahead if it has at most this many lines for each group of rows.
+const LINES_PER_GROUP: usize = 256;
 /// Keys that a thread keeps from call to call.
 const KEPT: usize = 1 << 18;
 
@@ -314,9 +314,7 @@ impl<'a, N: Node> Compact<'a, N> {
         let end = self.roots.get(tree + 2).map_or(self.nodes.nodes.len(), |&root| root as usize);
         let words: &[u64] = bytemuck::cast_slice(self.nodes.nodes.get(start..end).unwrap_or_default());
         let lines = words.len() / 8;
-        let [bare, crowned] = LINES_PER_GROUP;
-        let most = n_groups * if self.crowns.is_empty() { bare } else { crowned };
-        let words = if lines > 8 && lines <= most { words } else { &[] };
+        let words = if lines > 8 && lines <= n_groups * LINES_PER_GROUP { words } else { &[] };
         words.chunks(lines.div_ceil(n_groups).max(1) * 8)
     }
 
