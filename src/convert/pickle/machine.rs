@@ -1,20 +1,22 @@
 //! The stack machine. Opcodes build nodes; whatever would import or call becomes a name or an object.
 #![forbid(unsafe_code)]
 
+mod objects;
+mod scalars;
+
 use std::ops::Range;
 
 use crate::convert::error::{ConvertError, Fault, Problem};
-use crate::convert::joblib;
 use crate::convert::limits::Budget;
 use crate::convert::pickle::memo::Memo;
 use crate::convert::pickle::opcode::Opcode;
-use crate::convert::pickle::values::{LONG, Values};
-use crate::convert::pickle::{finish, numpy, python, text};
+use crate::convert::pickle::values::Values;
+use crate::convert::pickle::{finish, text};
 use crate::convert::source::{ForeignArray, ReadAt};
 use crate::convert::spill::Spill;
 use crate::convert::window::Window;
 use crate::format::{OnProgress, Progress};
-use crate::model::graph::{Blob, Graph, Make, Node, NodeId};
+use crate::model::graph::{Graph, Node, NodeId};
 use crate::model::terms::NewTerms;
 
 /// What a pickle held.
@@ -371,112 +373,6 @@ impl Machine<'_> {
         }
     }
 
-    // Scalars.
-
-    fn line(&mut self) -> Result<Vec<u8>, Fault> {
-        let mut line = self.window.line(self.values.budget.limits().held_bytes)?;
-        if line.last() == Some(&b'\r') {
-            line.pop();
-        }
-        Ok(line)
-    }
-
-    fn int(&mut self, opcode: Opcode) -> Result<(), Fault> {
-        let node = match opcode {
-            Opcode::BinInt => Node::Int(self.window.i32()?.into()),
-            Opcode::BinInt1 => Node::Int(self.window.byte()?.into()),
-            Opcode::BinInt2 => Node::Int(self.window.u16()?.into()),
-            Opcode::Long1 => {
-                let len = u64::from(self.window.byte()?);
-                text::int_from_le(&self.window.bytes(len)?)
-            }
-            Opcode::Long4 => {
-                let len = i64::from(self.window.i32()?);
-                let len = u64::try_from(len).map_err(|_| Problem::NegativeLength { found: len })?;
-                self.values.budget.hold(len)?;
-                text::int_from_le(&self.window.bytes(len)?)
-            }
-            _ => match (opcode, self.line()?.as_slice()) {
-                (Opcode::Int, b"00") => Node::Bool(false),
-                (Opcode::Int, b"01") => Node::Bool(true),
-                (_, line) => text::int_from_decimal(line)?,
-            },
-        };
-        self.push(node)
-    }
-
-    fn python2_string(&mut self, opcode: Opcode) -> Result<(), Fault> {
-        let bytes = match opcode {
-            Opcode::String => {
-                let line = self.line()?;
-                text::quoted_string(&line)?
-            }
-            Opcode::ShortBinString => {
-                let len = u64::from(self.window.byte()?);
-                self.window.bytes(len)?
-            }
-            _ => {
-                let len = i64::from(self.window.i32()?);
-                let len = u64::try_from(len).map_err(|_| Problem::NegativeLength { found: len })?;
-                self.values.budget.hold(len)?;
-                self.window.bytes(len)?
-            }
-        };
-        let node = match text::python2_string(bytes) {
-            Ok(text) => Node::Str(text),
-            Err(bytes) => Node::Bytes(self.values.blob(bytes)?),
-        };
-        self.push(node)
-    }
-
-    fn unicode(&mut self, len: u64) -> Result<(), Fault> {
-        if len >= LONG {
-            let range = self.window.skip(len)?;
-            let id = self.values.add_long_text(range)?;
-            self.run.stack.push(id);
-            return Ok(());
-        }
-        let bytes = self.window.bytes(len)?;
-        self.push(Node::Str(text::utf8(bytes)?))
-    }
-
-    fn bytes(&mut self, len: u64, node: fn(Blob) -> Node) -> Result<(), Fault> {
-        let blob = if len >= LONG {
-            let range = self.window.skip(len)?;
-            self.values.blob_in_source(range)?
-        } else {
-            Blob::Inline(self.window.bytes(len)?.into())
-        };
-        self.push(node(blob))
-    }
-
-    /// A buffer becomes what it would be without a `buffer_callback`: a `bytearray`.
-    fn next_buffer(&mut self) -> Result<(), Fault> {
-        let Some(buffers) = self.buffers else {
-            return Err(Problem::Refused { why: why_refused(Opcode::NextBuffer) }.into());
-        };
-        let given = buffers.len();
-        let range = buffers.get(self.used_buffers).cloned().ok_or(Problem::NoBuffer { given })?;
-        self.used_buffers += 1;
-        let blob = self.values.blob_at(range)?;
-        self.push(Node::ByteArray(blob))
-    }
-
-    /// The buffer just read is `bytes`, not `bytearray`.
-    fn readonly_buffer(&mut self) -> Result<(), Fault> {
-        if self.buffers.is_none() {
-            return Err(Problem::Refused { why: why_refused(Opcode::ReadonlyBuffer) }.into());
-        }
-        let top = self.pop()?;
-        match self.values.node(top) {
-            Node::Bytes(blob) | Node::ByteArray(blob) => {
-                let node = Node::Bytes(blob.clone());
-                self.push(node)
-            }
-            _ => Err(self.operand(top, "a buffer").into()),
-        }
-    }
-
     // Containers.
 
     fn tuple(&mut self, count: usize) -> Result<(), Fault> {
@@ -570,160 +466,6 @@ impl Machine<'_> {
         let id = self.run.memo.get(index).ok_or(Problem::NoMemo { index })?;
         self.run.stack.push(id);
         Ok(())
-    }
-
-    // Names and objects.
-
-    fn name_line(&mut self) -> Result<Box<str>, Fault> {
-        let line = self.line()?;
-        Ok(text::utf8(line)?)
-    }
-
-    fn global(&mut self) -> Result<(), Fault> {
-        let module = self.name_line()?;
-        let qualname = self.name_line()?;
-        self.push(Node::Name { module, qualname })
-    }
-
-    fn stack_global(&mut self) -> Result<(), Fault> {
-        let (qualname, module) = (self.pop()?, self.pop()?);
-        match (self.values.str_at(module), self.values.str_at(qualname)) {
-            (Some(module), Some(qualname)) => {
-                let node = Node::Name { module: module.into(), qualname: qualname.into() };
-                self.push(node)
-            }
-            (None, _) => Err(self.operand(module, "a str that names a module").into()),
-            _ => Err(self.operand(qualname, "a str that names a class or function").into()),
-        }
-    }
-
-    fn inst(&mut self) -> Result<(), Fault> {
-        let module = self.name_line()?;
-        let qualname = self.name_line()?;
-        let args = self.marked()?;
-        let class = self.values.add(Node::Name { module, qualname })?;
-        self.instantiate(class, args)
-    }
-
-    fn obj(&mut self) -> Result<(), Fault> {
-        let mut items = self.marked()?.into_iter();
-        let class = items.next().ok_or(Problem::StackUnderflow)?;
-        self.callable(class)?;
-        self.instantiate(class, items.collect())
-    }
-
-    /// As INST and OBJ: without arguments, `__init__` is not called.
-    fn instantiate(&mut self, class: NodeId, args: Vec<NodeId>) -> Result<(), Fault> {
-        let make = if args.is_empty() { Make::New } else { Make::Call };
-        let args = self.values.add(Node::Tuple(args))?;
-        self.push(python::object(make, class, args))
-    }
-
-    fn callable(&self, id: NodeId) -> Result<(), Problem> {
-        match self.values.node(id) {
-            Node::Name { .. } | Node::Object(_) => Ok(()),
-            _ => Err(self.operand(id, "a name to call")),
-        }
-    }
-
-    fn args(&self, id: NodeId) -> Result<Vec<NodeId>, Problem> {
-        let args = self.values.tuple_at(id).ok_or_else(|| self.operand(id, "a tuple of arguments"))?;
-        // Idioms have few arguments; what has more is no idiom and needs no copy.
-        Ok(args.get(..8.min(args.len())).unwrap_or(args).to_vec())
-    }
-
-    fn new_obj(&mut self, with_kwargs: bool) -> Result<(), Fault> {
-        let kwargs = if with_kwargs { Some(self.pop()?) } else { None };
-        let (args, class) = (self.pop()?, self.pop()?);
-        self.callable(class)?;
-        self.args(args)?;
-        let mut node = python::object(Make::New, class, args);
-        if let (Some(kwargs), Node::Object(object)) = (kwargs, &mut node) {
-            self.check_kwargs(kwargs)?;
-            object.kwargs = Some(kwargs);
-        }
-        self.push(node)
-    }
-
-    fn check_kwargs(&self, id: NodeId) -> Result<(), Problem> {
-        match self.values.node(id) {
-            Node::Dict(pairs) if pairs.iter().all(|(key, _)| self.values.str_at(*key).is_some()) => Ok(()),
-            _ => Err(self.operand(id, "a dict with str keys")),
-        }
-    }
-
-    fn reduce(&mut self) -> Result<(), Fault> {
-        let (args_id, callable) = (self.pop()?, self.pop()?);
-        self.callable(callable)?;
-        let args = self.args(args_id)?;
-        let name = self.values.name_at(callable).map(|(module, name)| (module.to_owned(), name.to_owned()));
-        if let Some((module, qualname)) = &name {
-            let name = (module.as_str(), qualname.as_str());
-            if name == STAND_IN && self.buffers.is_some() {
-                return self.terms(&args);
-            }
-            if let Some(node) = numpy::call(&mut self.values, name, &args)? {
-                return self.push(node);
-            }
-            if let Some(node) = python::call(&mut self.values, name, &args)? {
-                return self.push(node);
-            }
-        }
-        self.push(python::object(Make::Call, callable, args_id))
-    }
-
-    fn terms(&mut self, args: &[NodeId]) -> Result<(), Fault> {
-        let number = args.first().and_then(|id| usize::try_from(self.values.int_at(*id)?).ok());
-        let new = number.filter(|_| args.len() == 1).and_then(|number| self.terms.get_mut(number)?.take());
-        let expected = "the number of a dict passed beside the pickle, once";
-        let new = new.ok_or(Problem::Operand { expected, found: "something else" })?;
-        let node = self.values.terms_node(new)?;
-        self.push(node)
-    }
-
-    fn build(&mut self) -> Result<(), Fault> {
-        let state = self.pop()?;
-        let target = self.top()?;
-        let Node::Object(object) = self.values.node(target) else {
-            return Err(self.operand(target, "an object").into());
-        };
-        if object.state.is_some() {
-            return Err(Problem::ObjectOrder { what: "a state", after: "a state" }.into());
-        }
-        if object.items.is_empty() && object.pairs.is_empty() {
-            let object = object.clone();
-            if let Some(node) = numpy::build(&mut self.values, &object, state)? {
-                self.values.replace(target, node);
-                return Ok(());
-            }
-            if self.outer.is_none() && joblib::is_wrapper(&self.values, &object)? {
-                return self.joblib_array(state);
-            }
-            joblib::refuse_companion(&self.values, &object, state)?;
-        }
-        if let Some(Node::Object(object)) = self.values.node_mut(target) {
-            object.state = Some(state);
-        }
-        Ok(())
-    }
-
-    /// A wrapper lies on the stack; its array's bytes, or the pickle of its objects, follow in the stream.
-    fn joblib_array(&mut self, state: NodeId) -> Result<(), Fault> {
-        self.joblib = true;
-        let wrapper = joblib::Wrapper::from_state(&self.values, state)?;
-        if self.run.frame_end.is_some_and(|end| end != self.window.offset()) {
-            return Err(
-                Problem::Frame { len: 0, why: "goes on where the bytes of an array should be" }.into()
-            );
-        }
-        self.run.frame_end = None;
-        self.pop()?;
-        if wrapper.holds_objects {
-            self.outer = Some(Box::new(std::mem::take(&mut self.run)));
-            return Ok(());
-        }
-        let node = wrapper.read_raw(&mut self.window, &mut self.values)?;
-        self.push(node)
     }
 
     fn end_nested(&mut self, root: NodeId) {
