@@ -19,6 +19,7 @@ from sklearn.ensemble import RandomForestClassifier
 from sklearn.linear_model import LinearRegression, Ridge
 
 import onecopy
+from child_processes import forked
 from model_files import make, same
 
 RNG = np.random.default_rng(4)
@@ -69,17 +70,6 @@ def mapped(folder):
 
 def code_of(status):
     return os.waitstatus_to_exitcode(status)
-
-
-def forked(work):
-    pid = os.fork()
-    if pid == 0:
-        code = 1
-        try:
-            code = 0 if work() else 2
-        finally:
-            os._exit(code)
-    return pid
 
 
 def run(code, *args, **environment):

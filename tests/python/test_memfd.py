@@ -19,6 +19,7 @@ from sklearn.ensemble import RandomForestClassifier
 from sklearn.linear_model import Ridge
 
 import onecopy
+from child_processes import forked
 from model_files import make, same
 
 RNG = np.random.default_rng(4)
@@ -58,17 +59,6 @@ def wide_paths(tmp_path, monkeypatch):
 
 def ended(pid):
     return os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
-
-
-def forked(work):
-    pid = os.fork()
-    if pid == 0:
-        code = 1
-        try:
-            code = 0 if work() else 2
-        finally:
-            os._exit(code)
-    return pid
 
 
 def run(code, *args, **options):

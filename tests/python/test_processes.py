@@ -14,6 +14,7 @@ from sklearn.feature_extraction.text import CountVectorizer
 from sklearn.preprocessing import StandardScaler
 
 import onecopy
+from child_processes import forked
 from model_files import make, same
 
 RNG = np.random.default_rng(1)
@@ -30,13 +31,7 @@ def path(tmp_path):
 
 def in_child(work, seconds=30):
     """Forks, runs `work` in the child, and gives whether it answered True in time."""
-    pid = os.fork()
-    if pid == 0:
-        code = 1
-        try:
-            code = 0 if work() else 2
-        finally:
-            os._exit(code)
+    pid = forked(work)
     end = time.monotonic() + seconds
     while time.monotonic() < end:
         found, status = os.waitpid(pid, os.WNOHANG)
