@@ -4,8 +4,8 @@
 
 Trains each model once (kept in FOLDER), checks that onecopy's answers are those of the library that trained it, bit for bit, and
 then times every contender on float32 rows. Contenders take turns within a round, so that a busy moment of the machine
-hits all of them, and every call gets other rows. Writes `compare-<date>.csv` and, with matplotlib, `compare-<date>.svg`. What a
-contender cannot do, or is not installed, is left out and named. Needs what benches/compare-requirements.txt pins: `make compare`.
+hits all of them, rounds are repeated while other processes run, and every call gets other rows. Writes
+`compare-<date>.csv` and, with matplotlib, `compare-<date>.svg`. What a contender cannot do, or is not installed, is left out and named. Needs what benches/compare-requirements.txt pins: `make compare`.
 """
 
 import argparse
@@ -31,6 +31,8 @@ warnings.filterwarnings("ignore")
 
 ROUND_SECONDS = 0.03
 ROUNDS = 15
+# Share of a processor that others may have in a round that counts as quiet.
+QUIET = 0.1
 # best peer's time / ours that is promised, by batch: one thread, and two for the largest.
 PROMISED = {
     "forest-deep": {1: 6, 16: 10, 1000: 8, 50_000: 5},
@@ -306,13 +308,27 @@ def calls_per_round(predict: Predict, rows: "list[np.ndarray]") -> int:
     return max(1, min(2000, int(ROUND_SECONDS / max(time.perf_counter() - begin, 1e-7))))
 
 
-def measure(predicts: "dict[str, Predict]", x: np.ndarray, batch: int) -> "dict[str, list[float]]":
-    """Seconds per call, a median for each round."""
+def busy_elsewhere() -> float:
+    """Seconds that the processors have spent on other processes."""
+    with open("/proc/stat", encoding="ascii") as file:
+        all_processors = file.readline().split()
+    ticks = sum(int(all_processors[field]) for field in (1, 2, 3, 8))  # user, nice, system, stolen
+    return ticks / os.sysconf("SC_CLK_TCK") - sum(os.times()[:2])
+
+
+def measure(predicts: "dict[str, Predict]", x: np.ndarray, batch: int) -> "tuple[dict[str, list[float]], float]":
+    """Seconds per call, a median for each round; and how much of a processor others had meanwhile.
+
+    Two processors may share a core, and then what runs beside slows vector code far more than code that waits for
+    memory. So rounds are repeated while others run, and of all rounds the quietest count.
+    """
     rows = batches_of(x, batch)
     counts = {name: calls_per_round(predict, rows) for name, predict in predicts.items()}
-    found: dict[str, list[float]] = {name: [] for name in predicts}
-    rounds = ROUNDS if batch < 50_000 else 5
-    for _ in range(rounds):
+    wanted, most = (ROUNDS, 4 * ROUNDS) if batch < 50_000 else (5, 7)
+    rounds: list[tuple[float, dict[str, float]]] = []
+    while len(rounds) < most and sum(busy < QUIET for busy, _ in rounds) < wanted:
+        found = {}
+        start, elsewhere = time.perf_counter(), busy_elsewhere()
         for name, predict in predicts.items():
             taken = []
             for call in range(counts[name]):
@@ -320,8 +336,11 @@ def measure(predicts: "dict[str, Predict]", x: np.ndarray, batch: int) -> "dict[
                 begin = time.perf_counter()
                 predict(part)
                 taken.append(time.perf_counter() - begin)
-            found[name].append(statistics.median(taken))
-    return found
+            found[name] = statistics.median(taken)
+        rounds.append(((busy_elsewhere() - elsewhere) / (time.perf_counter() - start), found))
+    rounds.sort(key=lambda each: each[0])
+    del rounds[wanted:]
+    return {name: [found[name] for _, found in rounds] for name in predicts}, rounds[-1][0]
 
 
 def contenders(name: str, model: Any, folder: Path) -> "dict[str, Contender]":
@@ -363,7 +382,7 @@ def compare(name: str, columns: int, args: argparse.Namespace, write: Any) -> "l
                 except Exception as error:
                     predicts.pop(contender, None)
                     print(f"  {contender} left out: {type(error).__name__}: {str(error).splitlines()[0][:100]}")
-            found = measure(predicts, x, batch)
+            found, busy = measure(predicts, x, batch)
             medians = {contender: statistics.median(times) for contender, times in found.items()}
             best = min((contender for contender in medians if contender != "onecopy"), key=medians.__getitem__)
             for contender, times in found.items():
@@ -376,7 +395,7 @@ def compare(name: str, columns: int, args: argparse.Namespace, write: Any) -> "l
             ours_us, best_us = medians["onecopy"] * 1e6, medians[best] * 1e6
             print(
                 f"  batch {batch:>6}, {threads} threads: onecopy {ours_us:>10.1f} us, {best} {best_us:>10.1f} us, "
-                f"ratio {ratio:5.1f}{holds}",
+                f"ratio {ratio:5.1f}{holds}{f'  (others had {busy:.1f} processors)' if busy >= QUIET else ''}",
                 flush=True,
             )
             summary.append((name, columns, batch, threads, best, ratio))
