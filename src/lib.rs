@@ -54,6 +54,9 @@ pub use ops::rewrite::{ArchiveOptions, RewriteError, RewriteReport, archive, res
 pub use ops::sign::{SignatureError, VerifyKey, sign, signature_path, verify_signed};
 pub use ops::user::{FileWriteError, FileWriter};
 pub use ops::verify::{VerifyFileError, verify};
+pub use ops::versions::{
+    PruneReport, Sharing, UnitsSummary, VersionsError, archive_version, folder_of_versions, prune,
+};
 pub use store::cache::{Cache, CacheEntry, CacheError, Cleared};
 pub use store::fs::{PublishError, StepError, publish};
 

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
         UnsupportedModelError,
         UntrustedTypesError,
     )
-    from onecopy._functions import archive, convert, inspect, restore, sign, verify
+    from onecopy._functions import archive, convert, inspect, prune, restore, sign, verify
     from onecopy._load import load
     from onecopy._model import Model, open
     from onecopy._reference import Reference, by_reference
@@ -42,6 +42,7 @@ _HOMES = {
     "archive": "_functions",
     "convert": "_functions",
     "inspect": "_functions",
+    "prune": "_functions",
     "restore": "_functions",
     "sign": "_functions",
     "verify": "_functions",

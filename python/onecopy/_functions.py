@@ -1,4 +1,4 @@
-"""Work on whole files: `convert`, `verify`, `inspect`, `archive`, `restore`."""
+"""Work on whole files: `convert`, `verify`, `inspect`, `archive`, `restore`, `prune`."""
 
 import json
 import os
@@ -184,18 +184,25 @@ def archive(
     dst: "str | os.PathLike[str] | None" = None,
     *,
     level: "str | None" = None,
+    base: "str | os.PathLike[str] | None" = None,
     progress: "Progress | None" = None,
 ) -> str:
     """Write a model file in compressed form, for storage and transport.
+
+    With `base`, versions of a model are kept in one folder and share what they have in common, in pieces that lie in its folder
+    ``onecopy-units``.
 
     Parameters
     ----------
     src : str or path-like
         The model file.
     dst : str or path-like, default=None
-        The archive, replaced if it exists. If None, ``NAME.cold.onecopy``, which must not exist.
+        The archive, replaced if it exists. If None, ``NAME.cold.onecopy``, which must not exist; with `base` in that folder.
     level : {"fast", "default", "best"}, default=None
         How much work a smaller file is worth; "default" if None. Files of all levels are restored about as fast.
+    base : str or path-like, default=None
+        An older version to share with, which was archived with `base` too, or the folder of such, which may be empty.
+        ``inspect(path)["units"]`` tells what is shared. The archive can be used as long as it lies in that folder.
     progress : callable, default=None
         Called as ``progress(what, done_bytes, total_bytes)`` now and then.
 
@@ -214,10 +221,23 @@ def archive(
     >>> again = onecopy.restore(cold, os.path.join(folder, "again.onecopy"))
     >>> open(hot, "rb").read() == open(again, "rb").read()
     True
+
+    A model of which more rows are known today shares those of yesterday:
+
+    >>> shelf = os.path.join(folder, "shelf")
+    >>> os.mkdir(shelf)
+    >>> rows = np.random.default_rng(0).normal(size=(90_000, 2))
+    >>> np.save(os.path.join(folder, "monday.npy"), rows[:80_000])
+    >>> np.save(os.path.join(folder, "tuesday.npy"), rows)
+    >>> for day in ("monday", "tuesday"):
+    ...     version = onecopy.archive(onecopy.convert(os.path.join(folder, f"{day}.npy")), base=shelf)
+    >>> units = onecopy.inspect(version)["units"]
+    >>> units["shared_bytes"] > 7 * units["own_bytes"]
+    True
     """
     if level not in (None, "fast", "default", "best"):
         raise ValueError(f'level must be "fast", "default" or "best", found {level!r}')
-    return os.fspath(_onecopy.archive(os.fspath(src), _path(dst), level, progress))
+    return os.fspath(_onecopy.archive(os.fspath(src), _path(dst), level, _path(base), progress))
 
 
 def restore(
@@ -247,6 +267,42 @@ def restore(
     See `archive`.
     """
     return os.fspath(_onecopy.restore(os.fspath(src), _path(dst), progress))
+
+
+def prune(folder: "str | os.PathLike[str]") -> int:
+    """Free what no archive in a folder of versions needs any more.
+
+    Archives that were made with ``archive(..., base=...)`` share pieces of their arrays. Removing an archive leaves them, since
+    others may need them; this removes those that no archive of the folder lists.
+
+    Parameters
+    ----------
+    folder : str or path-like
+        The folder of the archives.
+
+    Returns
+    -------
+    int
+        Bytes that were freed.
+
+    Raises
+    ------
+    FormatError
+        If an archive cannot be read, so that it is not known what it needs; nothing is removed then.
+
+    Examples
+    --------
+    >>> import numpy as np, onecopy, os, tempfile
+    >>> folder = tempfile.mkdtemp()
+    >>> np.save(os.path.join(folder, "x.npy"), np.random.default_rng(0).normal(size=9_000))
+    >>> version = onecopy.archive(onecopy.convert(os.path.join(folder, "x.npy")), base=folder)
+    >>> onecopy.prune(folder)
+    0
+    >>> os.remove(version)
+    >>> onecopy.prune(folder) > 60_000
+    True
+    """
+    return _onecopy.prune(os.fspath(folder))[1]
 
 
 def _path(path: "str | os.PathLike[str] | None") -> "str | None":

@@ -29,6 +29,7 @@ __all__ = [
     "inspect",
     "digest",
     "archive",
+    "prune",
     "restore",
     "NativeModel",
     "MappedVocabulary",
@@ -70,8 +71,10 @@ def verify_signed(path: _Path, key: _Path, progress: _Progress | None = None) ->
 def inspect(path: _Path) -> str: ...
 def digest(path: _Path) -> str: ...
 def archive(
-    src: _Path, dst: _Path | None = None, level: str | None = None, progress: _Progress | None = None
+    src: _Path, dst: _Path | None = None, level: str | None = None, base: _Path | None = None,
+    progress: _Progress | None = None,
 ) -> Path: ...
+def prune(folder: _Path) -> tuple[int, int]: ...
 def restore(src: _Path, dst: _Path | None = None, progress: _Progress | None = None) -> Path: ...
 def histogram_tree_fits(
     nodes: NDArray[Any], bitsets: int, categorical: NDArray[np.uint8] | None = None

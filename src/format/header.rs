@@ -4,7 +4,7 @@
 //! offset  size  field
 //!      0     8  magic: 89 4F 4E 43 0D 0A 1A 0A
 //!      8     2  major version, 1
-//!     10     2  minor version, 0 or 1
+//!     10     2  minor version, 0 to 2
 //!     12     2  length of the prologue, 128
 //!     14     2  length of an index entry, 128 or more
 //!     16     4  incompatible features: a reader that does not know a bit refuses the file
@@ -36,7 +36,7 @@ use crate::format::{MAX_METADATA, MAX_PLAN, PART_ALIGN, align_up};
 /// The first bytes of every file: a byte that is not ASCII, a name, and line ends that a text-mode copy changes.
 pub(crate) const MAGIC: [u8; 8] = *b"\x89ONC\r\n\x1a\n";
 /// The format this crate writes, and the newest major version it reads.
-pub(crate) const VERSION: (u16, u16) = (1, 1);
+pub(crate) const VERSION: (u16, u16) = (1, 2);
 /// Bytes of the prologue.
 pub(crate) const PROLOGUE_LEN: u64 = 128;
 /// Incompatible feature: arrays in zstd blocks.
@@ -47,8 +47,11 @@ pub(crate) const INCOMPAT_FILTERED: u32 = 2;
 pub(crate) const INCOMPAT_COPIES: u32 = 4;
 /// Incompatible feature: graph, plan and metadata are packed.
 pub(crate) const INCOMPAT_PARTS: u32 = 8;
+/// Incompatible feature: arrays that consist of units, which lie beside the archive.
+pub(crate) const INCOMPAT_UNITS: u32 = 16;
 
-const KNOWN_INCOMPAT: u32 = INCOMPAT_ZSTD | INCOMPAT_FILTERED | INCOMPAT_COPIES | INCOMPAT_PARTS;
+const KNOWN_INCOMPAT: u32 =
+    INCOMPAT_ZSTD | INCOMPAT_FILTERED | INCOMPAT_COPIES | INCOMPAT_PARTS | INCOMPAT_UNITS;
 const KNOWN_REWRITE_INCOMPAT: u32 = 0;
 
 /// What the prologue says, checked.

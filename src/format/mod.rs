@@ -25,6 +25,7 @@ pub(crate) mod packed;
 pub(crate) mod parts;
 mod sums;
 pub(crate) mod table;
+pub(crate) mod units;
 pub(crate) mod writer;
 
 use self::dtype::Dtype;

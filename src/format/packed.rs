@@ -13,10 +13,11 @@ use crate::format::codec::pack::{Packer, Packing};
 use crate::format::codec::stream::Scratch;
 use crate::format::codec::{Codec, Level, Storage, Trials};
 use crate::format::digest::Digest;
-use crate::format::header::{INCOMPAT_COPIES, INCOMPAT_FILTERED, INCOMPAT_PARTS};
+use crate::format::header::{INCOMPAT_COPIES, INCOMPAT_FILTERED, INCOMPAT_PARTS, INCOMPAT_UNITS};
 use crate::format::lanes::NewArray;
 use crate::format::parts::pack;
 use crate::format::table::{Block, Stored, alignment};
+use crate::format::units::{SHARED_FROM, UnitStore, share};
 use crate::format::writer::{Parts, WriteError, Writer};
 use crate::format::{ArrayId, BLOCK};
 
@@ -41,10 +42,10 @@ pub(crate) struct PackedArrays {
 }
 
 /// The blocks of one array.
-struct Blocks<'a> {
-    name: &'a str,
+pub(super) struct Blocks<'a> {
+    pub(super) name: &'a str,
     len: u64,
-    source: &'a dyn BlockSource,
+    pub(super) source: &'a dyn BlockSource,
 }
 
 impl Blocks<'_> {
@@ -52,7 +53,7 @@ impl Blocks<'_> {
         self.len.div_ceil(BLOCK as u64)
     }
 
-    fn read<'a>(&'a self, number: u64, scratch: &'a mut Scratch) -> Result<&'a [u8], WriteError> {
+    pub(super) fn read<'a>(&'a self, number: u64, scratch: &'a mut Scratch) -> Result<&'a [u8], WriteError> {
         self.source.block(number, scratch).map_err(|source| self.error(number, source))
     }
 
@@ -92,7 +93,8 @@ impl<W: Write + Seek + Send> Writer<W> {
         Ok(writer)
     }
 
-    /// Stores one array in filtered blocks, or notes that it is the same as one before it.
+    /// Stores one array in filtered blocks, or, if it is long enough for `units`, in those; or notes that it is the same as one
+    /// before it.
     ///
     /// # Errors
     ///
@@ -101,6 +103,7 @@ impl<W: Write + Seek + Send> Writer<W> {
         &mut self,
         array: &NewArray<'_>,
         source: &dyn BlockSource,
+        units: Option<&dyn UnitStore>,
     ) -> Result<ArrayId, WriteError> {
         let len = self.check(array.name, array.info)?;
         self.names.insert(array.name.to_owned());
@@ -126,12 +129,24 @@ impl<W: Write + Seek + Send> Writer<W> {
                 }
             }
             None => {
-                self.features |= INCOMPAT_FILTERED;
-                let choice = Packing::choose(array.info, len, level, &|range| blocks.range(range));
-                let packing = choice.map_err(|source| blocks.error(0, source))?;
-                let (written, digest) = self.pack_blocks(&blocks, &packing)?;
-                let (storage, stored_len) = (Storage::Filtered, self.out.offset() - offset);
-                let trials = packing.trials;
+                let mut choose = || {
+                    let choice = Packing::choose(array.info, len, level, &|range| blocks.range(range));
+                    choice.map_err(|source| blocks.error(0, source))
+                };
+                let (storage, written, digest, trials) = match units.filter(|_| len >= SHARED_FROM) {
+                    Some(units) => {
+                        self.features |= INCOMPAT_UNITS;
+                        let (written, digest, trials) = self.share_blocks(&blocks, units, &mut choose)?;
+                        (Storage::Units, written, digest, trials)
+                    }
+                    None => {
+                        self.features |= INCOMPAT_FILTERED;
+                        let packing = choose()?;
+                        let (written, digest) = self.pack_blocks(&blocks, &packing)?;
+                        (Storage::Filtered, written, digest, packing.trials)
+                    }
+                };
+                let stored_len = self.out.offset() - offset;
                 Stored {
                     storage,
                     offset,
@@ -186,6 +201,32 @@ impl<W: Write + Seek + Send> Writer<W> {
             }
         }
         Ok((written, Digest(*hasher.finalize().as_bytes())))
+    }
+
+    /// Writes lists of the units that the blocks consist of.
+    fn share_blocks(
+        &mut self,
+        blocks: &Blocks<'_>,
+        units: &dyn UnitStore,
+        choose: &mut dyn FnMut() -> Result<Packing, WriteError>,
+    ) -> Result<(Vec<Block>, Digest, Trials), WriteError> {
+        let width = self.threads()?.current_num_threads() as u64 * 2;
+        let mut hasher = blake3::Hasher::new();
+        let mut scratch = Scratch::default();
+        let (mut written, mut packing) = (Vec::new(), None);
+        for first in (0..blocks.count()).step_by(width as usize) {
+            let numbers = first..(first + width).min(blocks.count());
+            let cuts = share(blocks, numbers.clone(), units, choose, &mut packing, self.threads()?)?;
+            for (number, cut) in numbers.zip(&cuts) {
+                let bytes = blocks.read(number, &mut scratch)?;
+                hasher.update(bytes);
+                self.out.put(cut.list())?;
+                written.push(cut.block());
+                blocks.source.done(bytes.len());
+            }
+        }
+        let trials = packing.map_or_else(Trials::default, |packing| packing.trials);
+        Ok((written, Digest(*hasher.finalize().as_bytes()), trials))
     }
 
     /// Graph, plan and metadata as they are stored.

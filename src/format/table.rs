@@ -31,7 +31,7 @@
 //!     92  u8   dimensions
 //!     93  u8   order: 0 C, 1 F
 //!     94  u8   role: 0 predict, 1 rebuild
-//!     95  u8   codec: 0 raw, 1 zstd, 2 filtered, 3 copy
+//!     95  u8   codec: 0 raw, 1 zstd, 2 filtered, 3 copy, 4 units
 //!     96  u8   0
 //!     97  u8   kind: NumPy's letter, `r` for a record
 //!     98  u8   flags: 1 big-endian, 2 aligned record

@@ -19,7 +19,7 @@ use crate::format::codec::zstd::Encoder;
 use crate::format::codec::{Codec, Trials};
 use crate::format::digest::{ContentHasher, Digest};
 use crate::format::dtype::DtypeError;
-use crate::format::header::{INCOMPAT_ZSTD, Prologue, VERSION};
+use crate::format::header::{INCOMPAT_UNITS, INCOMPAT_ZSTD, Prologue};
 use crate::format::lanes::{Lane, NewArray, Pull, fill, gather};
 use crate::format::packed::PackedArrays;
 use crate::format::table::{Block, ENTRY_LEN, IndexBuilder, Stored, alignment};
@@ -295,11 +295,12 @@ impl<W: Write + Seek + Send> Writer<W> {
         check_part("plan", parts.plan, MAX_PLAN)?;
         check_part("metadata", parts.metadata, MAX_METADATA)?;
         let [graph, plan, metadata] = self.stored_parts(parts);
+        let minor = self.minor();
         let digest = self.content.finish(parts.graph, parts.plan, parts.metadata);
         let n_arrays = self.index.len() as u32;
         let index = self.out.part(&self.index.encode())?;
         let prologue = Prologue {
-            minor: if self.packing.is_some() { VERSION.1 } else { 0 },
+            minor,
             entry_len: ENTRY_LEN,
             incompat: self.features,
             rewrite_incompat: 0,
@@ -311,6 +312,11 @@ impl<W: Write + Seek + Send> Writer<W> {
             digest,
         };
         Ok((self.out.finish(&prologue.write())?, digest))
+    }
+
+    /// The oldest minor version that has what the file has.
+    fn minor(&self) -> u16 {
+        if self.features & INCOMPAT_UNITS != 0 { 2 } else { u16::from(self.packing.is_some()) }
     }
 
     pub(super) fn check(&self, name: &str, info: &ArrayInfo) -> Result<u64, WriteError> {

@@ -16,8 +16,7 @@ use crate::model::Model;
 /// A block whose bytes are not those that were written.
 #[derive(Debug, Clone, PartialEq, thiserror::Error)]
 #[error(
-    "array `{}` is damaged: block {block} of {blocks} (bytes {start}..{end} of the file) {problem}; copy or convert \
-     the file again",
+    "array `{}` is damaged: block {block} of {blocks} (bytes {start}..{end} of the file) {problem}",
     array.escape_debug()
 )]
 #[non_exhaustive]
@@ -32,9 +31,13 @@ pub struct Damage {
     pub start: u64,
     /// The byte after its last.
     pub end: u64,
-    /// What is wrong with it.
+    /// What is wrong with it, and what to do.
     pub problem: String,
 }
+
+/// What to do about an archive of units.
+const UNITS_ADVICE: &str = "an archive of versions is read in the folder where it was made; put back what is missing from a \
+                            copy of that folder, or archive the model there again";
 
 /// One block and where it lies.
 #[derive(Clone, Copy, Debug)]
@@ -52,7 +55,7 @@ impl Place<'_> {
 
     /// Whether the block is stored otherwise than as it is.
     pub(crate) fn is_encoded(&self) -> bool {
-        self.block.stored_len as usize != self.decoded_len()
+        self.segment.storage == Storage::Units || self.block.stored_len as usize != self.decoded_len()
     }
 
     pub(crate) fn decoded_len(&self) -> usize {
@@ -75,20 +78,30 @@ impl<D: AsRef<[u8]>> Model<D> {
 
     /// Fills `scratch.bytes` with the decoded bytes of a block.
     pub(crate) fn decode(&self, place: &Place<'_>, scratch: &mut Scratch) -> Result<(), Damage> {
-        let stored = self.bytes(place.range());
+        scratch.bytes.resize(place.decoded_len(), 0);
+        if place.segment.storage == Storage::Units {
+            self.join_units(place, scratch)?;
+            return self.check_crc(place, "decoded", place.block.crc, &scratch.bytes);
+        }
         let Scratch { bytes, decoder } = scratch;
-        bytes.resize(place.decoded_len(), 0);
         if place.is_encoded() {
-            self.check_crc(place, "stored", place.block.stored_crc, stored)?;
+            let stored = self.stored(place)?;
             let decoded = match place.segment.storage {
                 Storage::Filtered => decoder.streams(stored, bytes),
                 _ => decoder.frame(stored, bytes),
             };
-            decoded.map_err(|problem| self.damage(place, problem))?;
+            decoded.map_err(|problem| self.damage(place, &problem))?;
         } else {
-            bytes.copy_from_slice(stored);
+            bytes.copy_from_slice(self.bytes(place.range()));
         }
         self.check_crc(place, "decoded", place.block.crc, bytes)
+    }
+
+    /// The bytes of a block as they are in the file, compared with their checksum.
+    pub(crate) fn stored(&self, place: &Place<'_>) -> Result<&[u8], Damage> {
+        let stored = self.bytes(place.range());
+        self.check_crc(place, "stored", place.block.stored_crc, stored)?;
+        Ok(stored)
     }
 
     /// The decoded bytes of a block, compared with its checksums. `scratch` is used if it has to be decoded.
@@ -101,29 +114,31 @@ impl<D: AsRef<[u8]>> Model<D> {
             self.decode(place, scratch)?;
             return Ok(&scratch.bytes);
         }
-        let stored = self.bytes(place.range());
-        self.check_crc(place, "stored", place.block.crc, stored)?;
-        Ok(stored)
+        self.stored(place)
     }
 
     fn check_crc(&self, place: &Place<'_>, what: &str, expected: u32, bytes: &[u8]) -> Result<(), Damage> {
         match crc32fast::hash(bytes) {
             found if found == expected => Ok(()),
             found => {
-                Err(self.damage(place, format!("has CRC32 {found:08x} as {what}, expected {expected:08x}")))
+                Err(self.damage(place, &format!("has CRC32 {found:08x} as {what}, expected {expected:08x}")))
             }
         }
     }
 
-    pub(crate) fn damage(&self, place: &Place<'_>, problem: String) -> Damage {
+    pub(crate) fn damage(&self, place: &Place<'_>, problem: &str) -> Damage {
         let Range { start, end } = place.range();
+        let advice = match place.segment.storage {
+            Storage::Units => UNITS_ADVICE,
+            _ => "copy or convert the file again",
+        };
         Damage {
             array: self.index().name(place.segment).to_owned(),
             block: place.number,
             blocks: self.index().blocks(place.segment).len() as u64,
             start,
             end,
-            problem,
+            problem: format!("{problem}; {advice}"),
         }
     }
 

@@ -12,6 +12,7 @@ pub(crate) mod pack;
 pub(crate) mod plan;
 pub(crate) mod terms;
 pub(crate) mod trees;
+pub(crate) mod units;
 pub(crate) mod verify;
 
 use std::error::Error;
@@ -33,6 +34,7 @@ use crate::model::array::{ArrayError, ArrayRef, ArraySource};
 use crate::model::graph::{Graph, GraphError};
 use crate::model::plan::validate::validate;
 use crate::model::plan::{Plan, PlanArrays, PlanError};
+use crate::model::units::UnitFolder;
 
 /// A model file: its arrays, the object it was saved from, and what can be computed from it.
 ///
@@ -49,6 +51,8 @@ pub struct Model<D> {
     /// Set when the plan has been found to fit its arrays.
     plan_checked: OnceLock<()>,
     metadata: serde_json::Value,
+    /// Where the units are of an archive that consists of them.
+    units: Option<UnitFolder>,
 }
 
 /// A file that could not be opened as a model.
@@ -90,7 +94,8 @@ impl Model<Mapping> {
             mapping.advise_huge_pages();
         }
         let model = Self::from_bytes(mapping)
-            .map_err(|source| OpenError::Format { path: path.to_owned(), source })?;
+            .map_err(|source| OpenError::Format { path: path.to_owned(), source })?
+            .beside_units(path);
         if options.populate {
             model.data.populate(model.prediction_range())?;
         }
@@ -159,7 +164,8 @@ impl<D: AsRef<[u8]>> Model<D> {
         let parts = parts(file, &prologue, unpacked.as_ref());
         let plan = read_plan(parts.plan, prologue.plan)?;
         let metadata = read_metadata(parts.metadata, prologue.metadata)?;
-        Ok(Model { data, prologue, unpacked, index, plan, plan_checked: OnceLock::new(), metadata })
+        let plan_checked = OnceLock::new();
+        Ok(Model { data, prologue, unpacked, index, plan, plan_checked, metadata, units: None })
     }
 
     /// The array of a name.

@@ -155,7 +155,9 @@ fn ready(path: &Path, options: &HotOptions, progress: OnProgress<'_>) -> Result<
 
 fn opened(mapping: Mapping) -> Result<Model<Mapping>, OpenError> {
     let path = mapping.path().to_owned();
-    Model::from_bytes(mapping).map_err(|source| OpenError::Format { path, source })
+    let model = Model::from_bytes(mapping);
+    let model = model.map_err(|source| OpenError::Format { path: path.clone(), source })?;
+    Ok(model.beside_units(&path))
 }
 
 fn in_memory(path: &Path, progress: OnProgress<'_>) -> Result<Model<Mapping>, HotError> {
@@ -196,7 +198,7 @@ fn restored_in_memory(
     let path = archive.data().path();
     let refused = |source| HotError::Memory { path: path.to_owned(), source };
     let len = restored_len(archive);
-    if len > SMALL_IN_MEMORY.max(archive.len_bytes().saturating_mul(MAX_RATIO)) {
+    if len > SMALL_IN_MEMORY.max(archive.stored_len().saturating_mul(MAX_RATIO)) {
         let message = format!("it would take {len} bytes, far more than archives do");
         return Err(refused(io::Error::new(io::ErrorKind::QuotaExceeded, message)));
     }

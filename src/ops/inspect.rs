@@ -14,6 +14,7 @@ use crate::model::blocks::Place;
 use crate::model::graph::{Audit, Graph, GraphError};
 use crate::model::lower::type_name;
 use crate::model::plan::{Op, Plan};
+use crate::ops::versions::UnitsSummary;
 
 /// What is in a model file.
 #[derive(Clone, Debug, Serialize)]
@@ -31,6 +32,9 @@ pub struct Inspection {
     pub object: Option<ObjectSummary>,
     /// What is computed natively.
     pub native: Native,
+    /// Of an archive of versions: what it shares.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub units: Option<UnitsSummary>,
     /// All arrays, in the order of the file.
     pub arrays: Vec<ArraySummary>,
     /// Arrays that prediction reads.
@@ -137,6 +141,7 @@ impl<D: AsRef<[u8]> + Sync> Model<D> {
             cold: self.is_cold(),
             object,
             native: native(self.plan()),
+            units: self.units_summary(),
             predict: total(&arrays, name_of(Role::Predict)),
             rebuild: total(&arrays, name_of(Role::Rebuild)),
             arrays,
@@ -170,6 +175,7 @@ impl<D: AsRef<[u8]> + Sync> Model<D> {
         match array.storage {
             Storage::Raw => "raw".to_owned(),
             Storage::Zstd => "zstd".to_owned(),
+            Storage::Units => "units".to_owned(),
             Storage::Copy => format!("copy of {}", self.index().name(self.index().holder(array))),
             Storage::Filtered => match self.places(array).next().filter(Place::is_encoded) {
                 None => "as it is".to_owned(),

@@ -11,3 +11,4 @@ pub(crate) mod rewrite;
 pub(crate) mod sign;
 pub(crate) mod user;
 pub(crate) mod verify;
+pub(crate) mod versions;

@@ -15,11 +15,13 @@ use crate::format::error::FormatError;
 use crate::format::lanes::NewArray;
 use crate::format::packed::BlockSource;
 use crate::format::table::Segment;
+use crate::format::units::UnitStore;
 use crate::format::writer::{WriteError, Writer};
 use crate::format::{OnProgress, Progress};
 use crate::mapping::Mapping;
 use crate::model::blocks::Place;
 use crate::model::{Model, OpenError};
+use crate::ops::versions::Sharing;
 use crate::store::fs::{PublishError, StepError, publish};
 
 /// How a file is archived.
@@ -39,6 +41,8 @@ pub struct RewriteReport {
     pub bytes: u64,
     /// The digest of the content, the same in both.
     pub digest: Digest,
+    /// Of an archive of versions: the units beside it.
+    pub shared: Option<Sharing>,
 }
 
 /// A file that could not be archived or restored.
@@ -101,7 +105,7 @@ pub fn archive(
     options: &ArchiveOptions,
     progress: OnProgress<'_>,
 ) -> Result<RewriteReport, RewriteError> {
-    rewrite(src, dst, Some(options.level), progress)
+    rewrite(src, dst, Some(options.level), None, progress)
 }
 
 /// Writes `src` to `dst` ready to be mapped. Restoring an archive gives every byte of the file that was archived.
@@ -110,7 +114,7 @@ pub fn archive(
 ///
 /// [`RewriteError`]; nothing is left at `dst` that was not there before.
 pub fn restore(src: &Path, dst: &Path, progress: OnProgress<'_>) -> Result<RewriteReport, RewriteError> {
-    rewrite(src, dst, None, progress)
+    rewrite(src, dst, None, None, progress)
 }
 
 /// Bytes of all arrays of a file as they are in memory.
@@ -130,7 +134,7 @@ pub(crate) fn restore_into(
     let features = |source| RewriteError::Features { path: src.to_owned(), source };
     archive.prologue().check_rewritable().map_err(features)?;
     let threads = ThreadPoolBuilder::new().build().map_err(RewriteError::Threads)?;
-    let work = Rewrite { model: archive, src, dst, level: None, threads: &threads, progress };
+    let work = Rewrite { model: archive, src, dst, level: None, units: None, threads: &threads, progress };
     work.write(file).map(drop)
 }
 
@@ -147,25 +151,28 @@ pub(super) fn archive_into(
     let model = opened.map_err(|source| OpenError::Format { path: path.to_owned(), source })?;
     let threads = ThreadPoolBuilder::new().build().map_err(RewriteError::Threads)?;
     let level = Some(level);
-    Rewrite { model: &model, src: path, dst: path, level, threads: &threads, progress }.write(file)
+    let work =
+        Rewrite { model: &model, src: path, dst: path, level, units: None, threads: &threads, progress };
+    work.write(file)
 }
 
-fn rewrite(
+pub(super) fn rewrite(
     src: &Path,
     dst: &Path,
     level: Option<Level>,
+    units: Option<&dyn UnitStore>,
     progress: OnProgress<'_>,
 ) -> Result<RewriteReport, RewriteError> {
     let model = Model::open(src)?;
     let features = |source| RewriteError::Features { path: src.to_owned(), source };
     model.prologue().check_rewritable().map_err(features)?;
     let threads = ThreadPoolBuilder::new().build().map_err(RewriteError::Threads)?;
-    let work = Rewrite { model: &model, src, dst, level, threads: &threads, progress };
+    let work = Rewrite { model: &model, src, dst, level, units, threads: &threads, progress };
     let (bytes, digest) = publish(dst, |file| work.write(file)).map_err(|error| match error {
         PublishError::Write(error) => error,
         PublishError::Step(error) => RewriteError::Publish(error),
     })?;
-    Ok(RewriteReport { source_bytes: model.len_bytes(), bytes, digest })
+    Ok(RewriteReport { source_bytes: model.len_bytes(), bytes, digest, shared: None })
 }
 
 struct Rewrite<'a> {
@@ -174,6 +181,8 @@ struct Rewrite<'a> {
     dst: &'a Path,
     /// Of an archive; `None` if the result is to be mapped.
     level: Option<Level>,
+    /// Where an archive of versions keeps what it shares.
+    units: Option<&'a dyn UnitStore>,
     threads: &'a ThreadPool,
     progress: OnProgress<'a>,
 }
@@ -203,9 +212,12 @@ impl Rewrite<'_> {
                     let mut input = Counted { reader: model.reader(segment, self.threads), told };
                     writer.array(name, array.info, array.role, &mut input)
                 }
-                Some(_) => writer.packed(&array, &Packed::of(model, segment, told)),
+                Some(_) => writer.packed(&array, &Packed::of(model, segment, told), self.units),
             };
             written.map_err(failed)?;
+        }
+        if let Some(units) = self.units {
+            units.end().map_err(|source| failed(WriteError::Output { offset: 0, source }))?;
         }
         let (file, found) = writer.finish(&model.parts()).map_err(failed)?;
         let expected = model.digest();

@@ -215,6 +215,11 @@ impl Pending {
     pub(crate) fn create(path: &Path) -> Result<Self, StepError> {
         Pending::create_by(RealSteps, path)
     }
+
+    /// [`commit`](Self::commit) but for the last step: the caller waits for the directory, once for many files.
+    pub(crate) fn commit_unsynced(self) -> Result<(), StepError> {
+        self.named().map(drop)
+    }
 }
 
 impl<S: Steps> Pending<S> {
@@ -244,7 +249,14 @@ impl<S: Steps> Pending<S> {
     }
 
     /// Makes the file appear at its path. On an error the path holds what it held before.
-    pub(crate) fn commit(mut self) -> Result<(), StepError> {
+    pub(crate) fn commit(self) -> Result<(), StepError> {
+        let dir = self.dir.clone();
+        let mut steps = self.named()?;
+        steps.sync_dir(&dir).map_err(failed("write to disk the directory", &dir))
+    }
+
+    /// Gives the file its name.
+    fn named(mut self) -> Result<S, StepError> {
         self.steps.sync(self.file.file()).map_err(failed("write to disk", &self.path))?;
         let linked = match &self.file {
             Unpublished::Unnamed(file) if !self.replaces => self.steps.link(file, &self.path),
@@ -255,7 +267,7 @@ impl<S: Steps> Pending<S> {
             let named = named.map_err(failed("name a file in", &self.dir))?;
             self.steps.rename(named, &self.path).map_err(failed("replace", &self.path))?;
         }
-        self.steps.sync_dir(&self.dir).map_err(failed("write to disk the directory", &self.dir))
+        Ok(self.steps)
     }
 }
 
@@ -273,6 +285,11 @@ impl Seek for Pending {
     fn seek(&mut self, pos: SeekFrom) -> io::Result<u64> {
         self.file().seek(pos)
     }
+}
+
+/// Waits until the names in a directory are on disk.
+pub(crate) fn sync_dir(dir: &Path) -> Result<(), StepError> {
+    RealSteps.sync_dir(dir).map_err(failed("write to disk the directory", dir))
 }
 
 fn failed(step: &'static str, path: &Path) -> impl FnOnce(io::Error) -> StepError {

@@ -4,3 +4,4 @@
 pub(crate) mod ahead;
 pub(crate) mod cache;
 pub(crate) mod fs;
+pub(crate) mod units;

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use onecopy::{
     ArchiveOptions, ArrayInfo, Codec, Dtype, Field, Kind, Level, Model, Parts, Plain, Record, Role,
-    VerifyOptions, Writer, archive, restore,
+    VerifyOptions, Writer, archive, archive_version, restore,
 };
 
 /// A file of `tests/golden/archives`, how its arrays are stored, and what they are.
@@ -101,22 +101,50 @@ fn archives_of_every_way_of_storing_arrays_stay_readable() {
     assert_eq!(goldens.len(), std::fs::read_dir(folder()).unwrap().count());
     let back = tempfile::tempdir().unwrap();
     for golden in goldens {
-        let name = golden.name;
-        let path = folder().join(format!("{name}.onecopy"));
-        let cold = Model::open(&path).unwrap();
-        cold.verify(VerifyOptions { digests: true }, &|_| {}).unwrap();
-        assert_eq!(name, cold.metadata()["golden"]);
-        for (array, codec) in cold.inspect().unwrap().arrays.iter().zip(golden.codecs) {
-            assert!(array.codec.starts_with(codec), "{name}: {}", array.codec);
-        }
-        let hot = back.path().join(name);
-        restore(&path, &hot, &|_| {}).unwrap();
-        let hot = Model::open(&hot).unwrap();
-        assert_eq!(cold.digest(), hot.digest());
-        assert_eq!(golden.arrays.len(), hot.arrays().count());
-        for (array, (info, bytes)) in hot.arrays().zip(&golden.arrays) {
-            assert_eq!((info, &bytes[..]), (array.info(), array.bytes().unwrap()), "{name}");
-        }
+        check(&golden, &folder().join(format!("{}.onecopy", golden.name)), back.path());
+    }
+}
+
+/// Verifies and restores an archive, and compares it with what it was made of.
+fn check(golden: &Golden, path: &Path, back: &Path) {
+    let name = golden.name;
+    let cold = Model::open(path).unwrap();
+    cold.verify(VerifyOptions { digests: true }, &|_| {}).unwrap();
+    assert_eq!(name, cold.metadata()["golden"]);
+    for (array, codec) in cold.inspect().unwrap().arrays.iter().zip(golden.codecs) {
+        assert!(array.codec.starts_with(codec), "{name}: {}", array.codec);
+    }
+    let hot = back.join(name);
+    restore(path, &hot, &|_| {}).unwrap();
+    let hot = Model::open(&hot).unwrap();
+    assert_eq!(cold.digest(), hot.digest());
+    assert_eq!(golden.arrays.len(), hot.arrays().count());
+    for (array, (info, bytes)) in hot.arrays().zip(&golden.arrays) {
+        assert_eq!((info, &bytes[..]), (array.info(), array.bytes().unwrap()), "{name}");
+    }
+}
+
+/// Two versions: the second has more rows, and an array that stayed the same.
+fn versions() -> [(&'static str, Golden); 2] {
+    let rows = |count| floats(random(2 * count, 1 << 20).map(|x| (x as f64).sqrt().floor()));
+    let version = |name, count| {
+        let grown = (ArrayInfo::new(Dtype::F64, [count, 2]), rows(count));
+        let same = (ArrayInfo::new(Dtype::U8, [20_000]), random(20_000, 3).map(|x| x as u8).collect());
+        let small = (ArrayInfo::new(Dtype::U8, [5]), b"small".to_vec());
+        (name, Golden { name, codecs: &["units", "units", ""], arrays: vec![grown, same, small] })
+    };
+    [version("first", 1_100), version("second", 1_300)]
+}
+
+fn versions_folder() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden/versions")
+}
+
+#[test]
+fn archives_of_versions_stay_readable() {
+    let folder = tempfile::tempdir().unwrap();
+    for (name, golden) in versions() {
+        check(&golden, &versions_folder().join(format!("{name}.onecopy")), folder.path());
     }
 }
 
@@ -129,17 +157,29 @@ fn write_golden_archives() {
             continue;
         }
         let dir = tempfile::tempdir().unwrap();
-        let hot = dir.path().join("hot");
-        onecopy::publish(&hot, |file| {
-            let mut writer = Writer::new(file, Codec::Raw)?;
-            for (at, (info, bytes)) in golden.arrays.iter().enumerate() {
-                writer.array(&format!("array{at}"), info, Role::Predict, &mut &bytes[..])?;
-            }
-            let metadata =
-                serde_json::json!({ "golden": golden.name, "text": "packed ".repeat(20) }).to_string();
-            writer.finish(&Parts { metadata: metadata.as_bytes(), ..Parts::default() }).map(drop)
-        })
-        .unwrap();
+        let hot = write_hot(&golden, dir.path());
         archive(&hot, &path, &ArchiveOptions { level: Level::Best }, &|_| {}).unwrap();
     }
+    for (name, golden) in versions() {
+        let (dir, folder) = (tempfile::tempdir().unwrap(), versions_folder());
+        let path = folder.join(format!("{name}.onecopy"));
+        if !path.exists() {
+            let hot = write_hot(&golden, dir.path());
+            archive_version(&hot, &path, &folder, &ArchiveOptions { level: Level::Best }, &|_| {}).unwrap();
+        }
+    }
+}
+
+fn write_hot(golden: &Golden, dir: &Path) -> PathBuf {
+    let hot = dir.join("hot");
+    onecopy::publish(&hot, |file| {
+        let mut writer = Writer::new(file, Codec::Raw)?;
+        for (at, (info, bytes)) in golden.arrays.iter().enumerate() {
+            writer.array(&format!("array{at}"), info, Role::Predict, &mut &bytes[..])?;
+        }
+        let metadata = serde_json::json!({ "golden": golden.name, "text": "packed ".repeat(20) }).to_string();
+        writer.finish(&Parts { metadata: metadata.as_bytes(), ..Parts::default() }).map(drop)
+    })
+    .unwrap();
+    hot
 }

@@ -15,4 +15,5 @@ mod model;
 mod pickle_regressions;
 mod regressions;
 mod store;
+mod versions;
 mod xgboost_regressions;

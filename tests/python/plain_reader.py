@@ -2,7 +2,7 @@
 
 It shares nothing with the code that it is a check of. It reads arrays, graph, plan and metadata, and refuses what the
 specification refuses, but does not compute digests: neither Python nor NumPy has BLAKE3. Python 3.11 has no zstd either,
-so archives need the caller's `unzstd(data, size)`.
+so archives need the caller's `unzstd(data, size)`, and those of versions `unit(name)`, the bytes of a file in `onecopy-units`.
 """
 
 import json
@@ -14,7 +14,7 @@ import numpy as np
 
 MAGIC = b"\x89ONC\r\n\x1a\n"
 BLOCK = 1 << 20
-FEATURES = 1 | 2 | 4 | 8
+FEATURES = 1 | 2 | 4 | 8 | 16
 # What follows the byte of each kind of node, `-` for nothing; 23, 25 and 26 have more than that.
 NODES = "- - - s b 8 t b n b n R R p R R tt a dNA dNnn NR NR rr d d - - a aa nnnnn nnnnn".replace("-", "").split(" ")
 SIZES = {"b": (1,), "i": (1, 2, 4, 8), "u": (1, 2, 4, 8), "f": (2, 4, 8), "c": (8, 16)}
@@ -29,24 +29,20 @@ def need(true, what):
 class PlainFile:
     """One file: `entries`, `array(i)`, `graph()`, `plan`, `metadata`."""
 
-    def __init__(self, data, unzstd=None):
-        self.data, self.unzstd = data, unzstd
+    def __init__(self, data, unzstd=None, unit=None):
+        self.data, self.unzstd, self.unit = data, unzstd, unit
         need(len(data) >= 128 and data[:8] == MAGIC, "magic")
         major, self.minor, prologue, self.entry_length = struct.unpack_from("<4H", data, 8)
         self.features, _, _, self.n_arrays = struct.unpack_from("<4I", data, 16)
         length, at, index, graph = struct.unpack_from("<4Q", data, 32)
-        plan, metadata, *sums = struct.unpack_from("<6I", data, 64)
-        reserved, own = struct.unpack_from("<2I", data, 120)
-        need(major == 1, "major version")
-        need(zlib.crc32(data[:124]) == own, "checksum of the prologue")
+        (plan, metadata, *sums), (reserved, own) = struct.unpack_from("<6I", data, 64), struct.unpack_from("<2I", data, 120)
+        need(major == 1 and zlib.crc32(data[:124]) == own, "major version, or checksum of the prologue")
         need(prologue == 128 and self.entry_length >= 128 and self.entry_length % 8 == 0, "lengths")
-        need(reserved == 0 or self.minor > 1, "zero bytes of the prologue")
-        need(self.features & ~FEATURES == 0, "features of a newer version")
+        need(self.features & ~FEATURES == 0 and (reserved == 0 or self.minor > 2), "features of a newer version")
         need(length == len(data) and at % 8 == 0 and at >= 128, "length of the file")
         self.index_at, parts = at, []
         for n_bytes, crc in zip((index, graph, plan, metadata), sums):
-            need(at + n_bytes <= length, "a part past the end")
-            need(zlib.crc32(data[at : at + n_bytes]) == crc, "checksum of a part")
+            need(at + n_bytes <= length and zlib.crc32(data[at : at + n_bytes]) == crc, "place or checksum of a part")
             parts.append(data[at : at + n_bytes])
             end = at + n_bytes
             at = end + -end % 8
@@ -91,8 +87,7 @@ class PlainFile:
         need(end <= self.index_at and not any(self.data[end : self.index_at]), "an array in the index")
         pools = (n_text, n_shapes, n_blocks, n_fields, n_field_shapes)
         need(tuple(self.used.values()) == pools, "pools that are not used up")
-        numbers = struct.unpack_from(f"<{self.n_arrays}I", part, order)
-        by_name = [self.entries[i]["name"].encode() for i in numbers]
+        by_name = [self.entries[i]["name"].encode() for i in struct.unpack_from(f"<{self.n_arrays}I", part, order)]
         need(all(a < b for a, b in zip(by_name, by_name[1:])), "sorted names")
 
     def _take(self, pool, start, count):
@@ -101,27 +96,25 @@ class PlainFile:
         return slice(start, start + count)
 
     def _entry(self, e):
-        offset, stored, decoded = struct.unpack_from("<3Q", e)
+        (offset, stored, decoded), (source,) = struct.unpack_from("<3Q", e), struct.unpack_from("<I", e, 120)
         name, name_len, shape, block, n_blocks, field, n_fields, size, count = struct.unpack_from("<9I", e, 56)
         n_dims, order, role, codec, reserved, kind, flags, base = e[92:100]
-        (source,) = struct.unpack_from("<I", e, 120)
         need(1 <= name_len <= 4096 and n_dims <= 64, "name or dimensions")
-        need((codec == 3 or source == 0) and (codec == 0 or codec < 4 and self.features & 1 << codec - 1), "codec")
+        need((codec == 3 or source == 0) and codec < 5 and not (0, 1, 2, 4, 16)[codec] & ~self.features, "codec")
         need(order < 2 and role < 2 and flags < 4 and not any((reserved, *e[124 if self.minor else 100 :])), "bytes of an entry")
-        entry = {"offset": offset, "stored": stored, "decoded": decoded, "codec": codec, "source": source}
+        entry = dict(offset=offset, stored=stored, decoded=decoded, codec=codec, source=source, order="CF"[order], role=role)
         entry["name"] = self.text[self._take("text", name, name_len)].decode()
         entry["shape"] = tuple(self.shapes[self._take("shapes", shape, n_dims)])
         entry["blocks"] = self.blocks[self._take("blocks", block, n_blocks)]
         fields = self.fields[self._take("fields", field, n_fields)]
-        entry["order"], entry["role"] = "CF"[order], role
         if kind == ord("r"):
             entry["dtype"] = self._record(fields, size, flags & 2)
         else:
             need(n_fields == 0, "fields of what is no record")
             entry["dtype"] = plain(kind, flags & 1, size, base, count)
         need(math.prod(entry["shape"]) * size == decoded, "bytes of the shape")
-        need(n_blocks == (0 if codec == 3 else -(-decoded // BLOCK)), "number of blocks")
-        need(sum(block[2] for block in entry["blocks"]) == stored, "lengths of blocks")
+        lengths = [block[2] for block in entry["blocks"]]
+        need(len(lengths) == (0 if codec == 3 else -(-decoded // BLOCK)) and sum(lengths) == stored, "blocks")
         need(offset % (65536 if codec == 0 and decoded >= 65536 else 64) == 0, "place of an array")
         return entry
 
@@ -135,10 +128,9 @@ class PlainFile:
             dims = tuple(self.field_shapes[self._take("field shapes", shape, n_dims)])
             formats.append((plain(kind, flags & 1, item, base, count), dims))
             offsets.append(offset)
-        spec = {"names": names, "formats": formats, "offsets": offsets, "itemsize": size}
         spans = sorted((at, at + np.dtype(form).itemsize) for at, form in zip(offsets, formats))
         need(all(a[1] <= b[0] for a, b in zip(spans, spans[1:])), "fields that share bytes")
-        return np.dtype(spec, align=bool(aligned))
+        return np.dtype(dict(names=names, formats=formats, offsets=offsets, itemsize=size), align=bool(aligned))
 
     def array(self, i):
         entry = self.entries[i]
@@ -148,20 +140,28 @@ class PlainFile:
         entry = self.entries[i]
         if entry["codec"] == 3:
             source = self.entries[entry["source"]]
-            need(entry["source"] < i and source["codec"] != 3, "an array that copies a later one")
-            need(source["decoded"] == entry["decoded"], "length of a copy")
+            need(entry["source"] < i and source["codec"] != 3 and source["decoded"] == entry["decoded"], "a copy")
             return self.content(entry["source"])
         at, left, out = entry["offset"], entry["decoded"], []
         for crc, stored_crc, length in entry["blocks"]:
             block, size = self.data[at : at + length], min(left, BLOCK)
-            need(1 <= length <= size and zlib.crc32(block) == stored_crc, "checksum of stored bytes")
-            need(length == size or entry["codec"] in (1, 2), "a raw block that is short")
-            if length < size:
+            need(length >= 1 and zlib.crc32(block) == stored_crc, "checksum of stored bytes")
+            need(length == size or entry["codec"] == 4 or entry["codec"] and length < size, "length of a block")
+            if entry["codec"] == 4:
+                block = b"".join(self._unit(block[i : i + 36]) for i in range(0, length, 36))
+                need(len(block) == size, "bytes of units")
+            elif length < size:
                 block = self._zstd(block, size) if entry["codec"] == 1 else self._stream(block, size, 256)
             need(zlib.crc32(block) == crc, "checksum of decoded bytes")
             out.append(bytes(block))
             at, left = at + length, left - size
         return b"".join(out)
+
+    def _unit(self, item):
+        size, file = struct.unpack("<I", item[32:])[0], self.unit(item[:32].hex())
+        need(file[:16] == b"\x89ONU\r\n\x1a\n" + struct.pack("<2I", size, zlib.crc32(file[16:])), "head of a unit")
+        need(1 <= size <= BLOCK and len(file) <= size + 17, "length of a unit")
+        return self._stream(file[16:], size, 256)
 
     def _stream(self, data, size, below):
         need(len(data) > 0 and data[0] < min(below, 6), "method of a stream")
@@ -267,7 +267,7 @@ class Graph:
         size = self.number()
         fields = self.list(lambda: (self.text(), self.plain(), tuple(self.list(self.number)), self.number()))
         names, formats, shapes, offsets = zip(*fields) if fields else ((), (), (), ())
-        spec = {"names": names, "formats": list(zip(formats, shapes)), "offsets": offsets, "itemsize": size}
+        spec = dict(names=names, formats=list(zip(formats, shapes)), offsets=offsets, itemsize=size)
         return np.dtype(spec, align=tag == 2)
 
     def plain(self):

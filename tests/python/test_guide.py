@@ -51,13 +51,13 @@ def python(folder, program):
 def test_the_guide_has_its_programs():
     assert set(PROGRAMS) == {
         "save.py", "wsgi.py", "api.py", "pool.py", "parallel.py", "moving.py", "trust.py",
-        "cold.py", "memory.py", "guard.py",
+        "cold.py", "memory.py", "versions.py", "guard.py",
     }  # fmt: skip
     served = [PROGRAMS[name] for name in ("wsgi.py", "api.py")]
     assert all(len([line for line in program.splitlines() if line.strip()]) <= 12 for program in served)
 
 
-@pytest.mark.parametrize("program", ["pool.py", "parallel.py", "moving.py", "trust.py", "cold.py", "memory.py", "guard.py"])
+@pytest.mark.parametrize("program", ["pool.py", "parallel.py", "moving.py", "trust.py", "cold.py", "memory.py", "versions.py", "guard.py"])
 def test_programs_of_the_guide_run(folder, program):
     python(folder, program)
 

@@ -44,7 +44,7 @@ def test_every_public_name_can_be_had_and_is_documented():
 
 
 def test_public_functions_say_what_they_take_and_give():
-    for name in ("archive", "by_reference", "convert", "dump", "inspect", "load", "open", "restore", "verify"):
+    for name in ("archive", "by_reference", "convert", "dump", "inspect", "load", "open", "prune", "restore", "verify"):
         function = getattr(onecopy, name)
         text = inspect.getdoc(function)
         assert "Parameters\n----------" in text and "Examples\n--------" in text, name

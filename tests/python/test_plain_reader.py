@@ -11,6 +11,7 @@ import pytest
 TESTS = Path(__file__).parents[1]
 HOT = sorted((TESTS / "golden" / "hot").glob("*.onecopy"))
 ARCHIVES = sorted((TESTS / "golden" / "archives").glob("*.onecopy"))
+VERSIONS = sorted((TESTS / "golden" / "versions").glob("*.onecopy"))
 HOSTILE = sorted((TESTS / "hostile" / "format").glob("*.onecopy"))
 # Files that break a rule of what plans say, which the plain reader does not read.
 BEYOND = {"plan-of-unknown-operation", "valid"}
@@ -23,7 +24,8 @@ def unzstd(data, size):
 
 def read(path):
     """The file with all of its arrays."""
-    found = plain_reader.PlainFile(path.read_bytes(), unzstd)
+    unit = lambda name: (path.parent / "onecopy-units" / name).read_bytes()  # noqa: E731
+    found = plain_reader.PlainFile(path.read_bytes(), unzstd, unit)
     return found, {entry["name"]: found.array(i) for i, entry in enumerate(found.entries)}
 
 
@@ -75,7 +77,7 @@ def test_golden_values_are_rebuilt():
     assert (value["dtype"], value["type"]) == (np.dtype([("a", "<i4")]), np.float64)
 
 
-@pytest.mark.parametrize("path", ARCHIVES, ids=lambda path: path.stem)
+@pytest.mark.parametrize("path", ARCHIVES + VERSIONS, ids=lambda path: path.stem)
 def test_an_archive_has_the_arrays_of_what_it_is_restored_to(path):
     opened = onecopy.open(path)
     for name, array in read(path)[1].items():

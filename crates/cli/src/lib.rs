@@ -41,6 +41,7 @@ Examples:
   onecopy predict forest.onecopy x.npy -o y.npy
   onecopy pool forest.onecopy x.npy --workers 4
   onecopy archive forest.onecopy                a smaller file for storage
+  onecopy archive v2.onecopy --base shelf       one of many versions, which share what they have in common
   onecopy bench forest.joblib                   compare with joblib on this machine
 
 Exit codes: 0 done, 1 the input or the machine is at fault (one line on stderr says how), 2 wrong usage.";

@@ -72,20 +72,51 @@ pub(crate) fn level(word: &str) -> PyResult<Level> {
 
 /// Writes the compressed form of a file; gives its path.
 #[pyfunction]
-#[pyo3(signature = (src, dst=None, level=None, progress=None))]
+#[pyo3(signature = (src, dst=None, level=None, base=None, progress=None))]
 pub(crate) fn archive(
     py: Python<'_>,
     src: PathBuf,
     dst: Option<PathBuf>,
     level: Option<&str>,
+    base: Option<PathBuf>,
     progress: Option<Bound<'_, PyAny>>,
 ) -> PyResult<PathBuf> {
     let options = ArchiveOptions { level: level.map(self::level).transpose()?.unwrap_or_default() };
+    if let Some(base) = base {
+        return archive_version(py, src, dst, base, options, progress);
+    }
     let dst = destination(dst, || onecopy_cli::archived_name(&src))?;
     let (from, to) = (src.clone(), dst.clone());
     let done = watched(py, progress, move |told| onecopy::archive(&from, &to, &options, told))?;
     done.map_err(|error| error::translate(py, Kind::Format, Some(&src), &error))?;
     Ok(dst)
+}
+
+fn archive_version(
+    py: Python<'_>,
+    src: PathBuf,
+    dst: Option<PathBuf>,
+    base: PathBuf,
+    options: ArchiveOptions,
+    progress: Option<Bound<'_, PyAny>>,
+) -> PyResult<PathBuf> {
+    let folder = onecopy::folder_of_versions(&base);
+    let folder = folder.map_err(|error| error::translate(py, Kind::Format, Some(&base), &error))?;
+    let name = onecopy_cli::archived_name(&src);
+    let dst = destination(dst, || folder.join(name.file_name().unwrap_or(name.as_os_str())))?;
+    let (from, to) = (src.clone(), dst.clone());
+    let work = move |told: OnProgress<'_>| onecopy::archive_version(&from, &to, &base, &options, told);
+    let done = watched(py, progress, work)?;
+    done.map_err(|error| error::translate(py, Kind::Format, Some(&src), &error))?;
+    Ok(dst)
+}
+
+/// Removes what no archive in a folder of versions needs; gives the numbers of removed units and of their bytes.
+#[pyfunction]
+pub(crate) fn prune(py: Python<'_>, folder: PathBuf) -> PyResult<(u64, u64)> {
+    let done = py.detach(|| onecopy::prune(&folder));
+    let done = done.map_err(|error| error::translate(py, Kind::Format, Some(&folder), &error))?;
+    Ok((done.removed, done.removed_bytes))
 }
 
 /// Writes the form of a file that can be mapped; gives its path.

@@ -41,6 +41,7 @@ fn _onecopy(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_function(wrap_pyfunction!(functions::inspect, module)?)?;
     module.add_function(wrap_pyfunction!(functions::digest, module)?)?;
     module.add_function(wrap_pyfunction!(functions::archive, module)?)?;
+    module.add_function(wrap_pyfunction!(functions::prune, module)?)?;
     module.add_function(wrap_pyfunction!(functions::restore, module)?)?;
     module.add_function(wrap_pyfunction!(sign::sign, module)?)?;
     module.add_function(wrap_pyfunction!(sign::verify_signed, module)?)?;

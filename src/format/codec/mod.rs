@@ -111,6 +111,8 @@ pub enum Storage {
     Filtered,
     /// Not at all: another array of the file has the same bytes.
     Copy,
+    /// As a list of units, which lie beside the archive and are shared: it must be restored before use.
+    Units,
 }
 
 impl Storage {
@@ -120,6 +122,7 @@ impl Storage {
             Storage::Zstd => 1,
             Storage::Filtered => 2,
             Storage::Copy => 3,
+            Storage::Units => 4,
         }
     }
 
@@ -129,6 +132,7 @@ impl Storage {
             1 => Some(Storage::Zstd),
             2 => Some(Storage::Filtered),
             3 => Some(Storage::Copy),
+            4 => Some(Storage::Units),
             _ => None,
         }
     }

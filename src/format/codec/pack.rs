@@ -51,14 +51,19 @@ pub(crate) struct Packer<'a> {
 impl Packer<'_> {
     /// The stored form of block `number`; `None` if it is stored as it is.
     pub(crate) fn block(&mut self, number: u64, block: &[u8]) -> io::Result<Option<Vec<u8>>> {
+        self.piece(number * BLOCK as u64, block)
+    }
+
+    /// The stored form of a piece of a block, from byte `start` of the array on.
+    pub(crate) fn piece(&mut self, start: u64, piece: &[u8]) -> io::Result<Option<Vec<u8>>> {
         let lead = match &self.packing.recipe {
             Recipe::Columns { record, .. } => {
                 let record = *record as u64;
-                ((record - number * BLOCK as u64 % record) % record) as usize
+                ((record - start % record) % record) as usize
             }
             _ => 0,
         };
-        self.streams.block(&self.packing.recipe, block, lead.min(block.len()))
+        self.streams.block(&self.packing.recipe, piece, lead.min(piece.len()))
     }
 }
 

@@ -22,7 +22,7 @@ use crate::format::codec::delta::{self, sums};
 use crate::format::codec::dictionary::{self, look_up};
 use crate::format::codec::shuffle::unshuffle;
 
-pub(super) const STORED: u8 = 0;
+pub(crate) const STORED: u8 = 0;
 pub(super) const ZSTD: u8 = 1;
 pub(super) const SHUFFLE: u8 = 2;
 pub(super) const DELTA: u8 = 3;

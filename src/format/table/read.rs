@@ -14,7 +14,10 @@ use crate::format::header::{PROLOGUE_LEN, Prologue, VERSION};
 use crate::format::table::{
     ALIGNED, Block, Counts, PlainCode, RECORD, RawEntry, RawField, Segment, alignment, escaped,
 };
+use crate::format::units::UNIT_LEN;
 use crate::format::{ArrayId, ArrayInfo, BLOCK, MAX_NAME, MAX_NDIM, Order, Role};
+
+const UNIT: u64 = UNIT_LEN as u64;
 
 /// The pools of an index, each of the length that the counts call for.
 pub(super) struct Pools<'a> {
@@ -159,7 +162,7 @@ impl<'a> Reader<'a> {
         let storage = Storage::from_code(raw.codec).ok_or_else(|| FormatError::Code {
             array: escaped(array),
             field: "codec",
-            expected: "0 to 3",
+            expected: "0 to 4",
             found: raw.codec.into(),
         })?;
         let dtype = self.dtype(id, array, &raw)?;
@@ -321,15 +324,19 @@ impl<'a> Reader<'a> {
             let stored = u64::from(block.stored_len);
             let fits = match storage {
                 Storage::Raw => stored == decoded,
+                Storage::Units => stored > 0 && stored.is_multiple_of(UNIT) && stored / UNIT <= decoded,
                 _ => (1..=decoded).contains(&stored),
             };
             if !fits {
-                let expected =
-                    if storage == Storage::Raw { decoded.to_string() } else { format!("1 to {decoded}") };
+                let expected = match storage {
+                    Storage::Raw => decoded.to_string(),
+                    Storage::Units => format!("{UNIT} for each of 1 to {decoded} units"),
+                    _ => format!("1 to {decoded}"),
+                };
                 let (array, found) = (escaped(array), block.stored_len);
                 return Err(FormatError::BlockLength { array, block: i, expected, found });
             }
-            if stored == decoded && block.stored_crc != block.crc {
+            if stored == decoded && storage != Storage::Units && block.stored_crc != block.crc {
                 return Err(FormatError::BlockChecksums { array: escaped(array), block: i });
             }
             sum += stored;

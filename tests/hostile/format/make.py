@@ -387,8 +387,14 @@ def unknown_order(f): f.entries[0]["order"] = 2
 def unknown_role(f): f.entries[0]["role"] = 9
 
 
-@case("array `a`: codec is 4, expected 0 to 3")
-def unknown_codec(f): f.entries[0]["codec"] = 4
+@case("array `a`: codec is 5, expected 0 to 4")
+def unknown_codec(f): f.entries[0]["codec"] = 5
+
+
+@case("array `a`: block 0 is stored in 32 bytes, expected 36 for each of 1 to 32 units")
+def list_of_units_cut_short(f):
+    f.prologue.update(minor=2, incompat=16)
+    f.entries[0]["codec"] = 4
 
 
 def last_is_a_copy(f, of):

@@ -6,7 +6,7 @@ use std::path::PathBuf;
 
 use anyhow::{Context, Result};
 use clap::Args;
-use onecopy::{Inspection, Model, Native, ObjectSummary, Total};
+use onecopy::{Inspection, Model, Native, ObjectSummary, Total, UnitsSummary};
 
 use crate::{out, paths, text};
 
@@ -76,6 +76,9 @@ impl Inspect {
             "arrays",
             format!("{} for prediction, {} for rebuilding", total(&found.predict), total(&found.rebuild)),
         );
+        if let Some(units) = &found.units {
+            line("units", shared(units));
+        }
         if let Some(object) = &found.object {
             line("names", names(object));
         }
@@ -95,6 +98,20 @@ fn total(total: &Total) -> String {
         format!(" ({} stored)", text::bytes(total.stored_bytes))
     };
     format!("{} of {}{stored}", total.arrays, text::bytes(total.len_bytes))
+}
+
+/// What an archive of versions shares.
+fn shared(units: &UnitsSummary) -> String {
+    let missing = if units.missing == 0 { String::new() } else { format!(", {} ARE MISSING", units.missing) };
+    format!(
+        "{} of {} in {}{missing}: {} shared with {} other archives, {} only here",
+        units.units,
+        text::bytes(units.bytes),
+        units.folder.display(),
+        text::bytes(units.shared_bytes),
+        units.shared_with,
+        text::bytes(units.own_bytes)
+    )
 }
 
 /// The importable names in the object, by module.

@@ -9,6 +9,7 @@ mod idle;
 mod inspect;
 mod pool;
 mod predict;
+mod prune;
 mod restore;
 mod sign;
 mod verify;
@@ -26,6 +27,7 @@ pub(crate) enum Command {
     Pool(pool::Pool),
     Archive(archive::Archive),
     Restore(restore::Restore),
+    Prune(prune::Prune),
     Sign(sign::Sign),
     Cache(cache::Cache),
     Bench(bench::Bench),
@@ -44,6 +46,7 @@ impl Command {
             Command::Pool(command) => command.run(),
             Command::Archive(command) => command.run(),
             Command::Restore(command) => command.run(),
+            Command::Prune(command) => command.run(),
             Command::Sign(command) => command.run(),
             Command::Cache(command) => command.run(),
             Command::Bench(command) => command.run(),

@@ -122,6 +122,89 @@ fn caching_leaves_a_whole_file_or_none_and_the_next_process_gets_it() {
     }
 }
 
+/// A folder with two versions, of which the first lies in `shelf`.
+fn shelved() -> House {
+    let house = House::new();
+    house.linear("v1.onecopy", 40);
+    house.linear("v2.onecopy", 60);
+    fs::create_dir(house.path("shelf")).unwrap();
+    house.run("archive v1.onecopy --base shelf -o shelf/v1.onecopy").quiet();
+    house
+}
+
+fn units_of(house: &House) -> Vec<String> {
+    let mut names = names_in(&house.path("shelf/onecopy-units"));
+    names.retain(|name| name != "lock");
+    names.sort();
+    names
+}
+
+/// Checks that a version is whole.
+fn comes_back(house: &House, name: &str, place: &str) {
+    house.run(&format!("restore shelf/{name} -o back")).quiet();
+    assert!(house.read("back") == house.read(name), "{place}: {name}");
+    fs::remove_file(house.path("back")).unwrap();
+}
+
+#[test]
+fn archiving_a_version_leaves_the_others_whole_and_units_that_can_be_pruned() {
+    let house = shelved();
+    let first = units_of(&house);
+    let words = "archive --base shelf -o shelf/v2.onecopy v2.onecopy";
+    house.run(words).quiet();
+    let (both, new) = (units_of(&house), house.read("shelf/v2.onecopy"));
+    assert_eq!(first.len() + 1, both.len());
+    for kill in [false, true] {
+        for at in 0.. {
+            let _ = fs::remove_file(house.path("shelf/v2.onecopy"));
+            house.run("prune shelf").quiet();
+            assert_eq!(first, units_of(&house));
+            let ended = run(&house, words, Fault { input: "v2.onecopy", at, kill });
+            let place = format!("call {at} ({})", ended.told());
+            let found = fs::read(house.path("shelf/v2.onecopy")).ok();
+            assert!(found.as_ref().is_none_or(|found| *found == new), "{place}");
+            assert!(
+                units_of(&house).iter().all(|name| both.contains(name)),
+                "{place}: {:?}",
+                units_of(&house)
+            );
+            comes_back(&house, "v1.onecopy", &place);
+            if found.is_some() {
+                comes_back(&house, "v2.onecopy", &place);
+            }
+            house.run("prune shelf").quiet();
+            assert_eq!(if found.is_some() { &both } else { &first }, &units_of(&house), "{place}");
+            let mut names = names_in(&house.path("shelf"));
+            names.retain(|name| !matches!(name.as_str(), "onecopy-units" | "v1.onecopy" | "v2.onecopy"));
+            assert!(names.is_empty(), "{place} left {names:?}");
+            if matches!(ended, Ended::Untouched(_)) {
+                assert!(found.is_some() && at > 30, "only {at} calls were seen");
+                break;
+            }
+        }
+    }
+}
+
+#[test]
+fn pruning_removes_nothing_that_a_version_needs() {
+    let house = shelved();
+    let first = units_of(&house);
+    for kill in [false, true] {
+        for at in 0.. {
+            house.run("archive --base shelf -o shelf/v2.onecopy v2.onecopy").quiet();
+            fs::remove_file(house.path("shelf/v2.onecopy")).unwrap();
+            let ended = run(&house, "prune shelf", Fault { input: "shelf/onecopy-units/lock", at, kill });
+            let place = format!("call {at} ({})", ended.told());
+            assert!(first.iter().all(|name| units_of(&house).contains(name)), "{place}");
+            comes_back(&house, "v1.onecopy", &place);
+            if matches!(ended, Ended::Untouched(_)) {
+                assert!(first == units_of(&house) && at > 5, "only {at} calls were seen");
+                break;
+            }
+        }
+    }
+}
+
 fn names_in(folder: &Path) -> Vec<String> {
     let Ok(entries) = fs::read_dir(folder) else { return Vec::new() };
     entries.map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect()

@@ -2,8 +2,8 @@
 
 use crate::house::House;
 
-const COMMANDS: [&str; 9] =
-    ["convert", "inspect", "verify", "predict", "pool", "archive", "restore", "cache", "bench"];
+const COMMANDS: [&str; 10] =
+    ["convert", "inspect", "verify", "predict", "pool", "archive", "restore", "prune", "cache", "bench"];
 
 #[test]
 fn every_command_is_in_the_help_and_its_own_help_has_examples() {
