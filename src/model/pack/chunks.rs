@@ -54,7 +54,8 @@ pub(super) fn chunks(members: &[Member], row_bytes: u64) -> Vec<Chunk> {
 #[derive(Default)]
 pub(super) struct Buffers {
     pub(super) records: Vec<u8>,
-    pub(super) values: Vec<u8>,
+    /// One for each array of values beside the records.
+    pub(super) values: Vec<Vec<u8>>,
 }
 
 /// The rows of a segment, of an array whose rows are those of the segment's: where they lie, or read into `buf`.

@@ -1,10 +1,12 @@
 //! Values of classification trees: counts, divided by the weight of their node.
 #![forbid(unsafe_code)]
 
+use std::slice;
+
 use crate::format::dtype::{Dtype, Kind, Plain};
 use crate::format::{ArrayId, ArrayInfo};
 use crate::model::pack::chunks::Segment;
-use crate::model::pack::columns::{Range, rows_in_block, unsigned};
+use crate::model::pack::columns::{Range, rounded, rows_in_block, unsigned};
 use crate::model::pack::layout::{Form, Group, Layout};
 
 /// The values of trees beside their nodes.
@@ -44,14 +46,9 @@ impl<'a> Values<'a> {
         self.group.members.get(segment.member).map_or(segment.array, |member| member.array)
     }
 
-    /// Values and their nodes, some rows at a time.
-    pub(super) fn blocks<'b>(
-        &self,
-        values: &'b [u8],
-        nodes: &'b [u8],
-    ) -> impl Iterator<Item = (&'b [u8], &'b [u8])> {
-        let rows = rows_in_block(self.stride);
-        values.chunks(rows * self.group.row_bytes() as usize).zip(nodes.chunks(rows * self.stride))
+    /// The values beside each of the blocks into which records are cut.
+    pub(super) fn blocks<'b>(&self, values: &'b [u8]) -> slice::Chunks<'b, u8> {
+        values.chunks(rows_in_block(self.stride) * self.group.row_bytes() as usize)
     }
 
     /// The stored array.
@@ -88,14 +85,25 @@ impl<'a> Values<'a> {
     }
 
     /// The same for few values a node, whose number the compiler then knows.
+    #[inline(always)]
     fn each_of<const N: usize>(&self, values: &[u8], nodes: &[u8], mut f: impl FnMut(f64, f64)) {
         let rows = values.as_chunks::<8>().0.as_chunks::<N>().0;
-        for (values, node) in rows.iter().zip(nodes.chunks_exact(self.stride)) {
-            let weight = self.weight(node);
+        let mut row = |values: &[[u8; 8]; N], weight| {
             values.iter().for_each(|value| f(f64::from_le_bytes(*value), weight));
+        };
+        match self.stride {
+            64 => {
+                let nodes = nodes.as_chunks::<64>().0;
+                rows.iter().zip(nodes).for_each(|(values, node)| row(values, self.weight(node)));
+            }
+            stride => {
+                let nodes = nodes.chunks_exact(stride);
+                rows.iter().zip(nodes).for_each(|(values, node)| row(values, self.weight(node)));
+            }
         }
     }
 
+    #[inline(always)]
     fn weight(&self, node: &[u8]) -> f64 {
         let bytes = node.get(self.offset..).and_then(|bytes| bytes.first_chunk());
         bytes.map_or(0.0, |bytes| f64::from_le_bytes(*bytes))
@@ -105,11 +113,14 @@ impl<'a> Values<'a> {
     pub(super) fn range(&self, values: &[u8], nodes: &[u8], divided: bool) -> Option<Range> {
         let mut range = Range::of(0);
         let mut exact = true;
-        self.each(values, nodes, |value, weight| {
-            let (integer, same) = if divided { numerator(value, weight) } else { unsigned(value) };
+        let mut add = |(integer, same): (u32, bool)| {
             exact &= same;
             range = range.with(Range::of(integer.into()));
-        });
+        };
+        match divided {
+            true => self.each(values, nodes, |value, weight| add(numerator(value, weight))),
+            false => self.each(values, nodes, |value, _| add(unsigned(value))),
+        }
         exact.then_some(range)
     }
 
@@ -136,24 +147,30 @@ impl<'a> Values<'a> {
         let before = out.len();
         out.resize(before + values.len() / 8 * N, 0);
         let mut slots = out[before..].as_chunks_mut::<N>().0.iter_mut();
-        self.each(values, nodes, |value, weight| {
-            let integer = if divided { numerator(value, weight).0 } else { unsigned(value).0 };
+        let mut put = |integer: u32| {
             if let Some(slot) = slots.next() {
                 *slot = narrow(integer.to_le_bytes());
             }
-        });
+        };
+        match divided {
+            true => self.each(values, nodes, |value, weight| put(numerator(value, weight).0)),
+            false => self.each(values, nodes, |value, _| put(unsigned(value).0)),
+        }
     }
 }
 
 /// The integer that divided by `weight` gives `value`, and whether it does so bit for bit.
 fn numerator(value: f64, weight: f64) -> (u32, bool) {
-    let integer = (value * weight + 0.5) as u32;
-    (integer, (f64::from(integer) / weight).to_bits() == value.to_bits())
+    let (integer, fits) = rounded(value * weight);
+    (integer, fits & ((f64::from(integer) / weight).to_bits() == value.to_bits()))
 }
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::numerator;
+    use crate::model::pack::columns::unsigned;
 
     #[test]
     fn only_exact_quotients_are_taken_apart() {
@@ -165,5 +182,25 @@ mod tests {
         assert!(!numerator(1.0, 0.0).1);
         assert!(!numerator(1.0, f64::NAN).1);
         assert!(!numerator(1.0, -1.0).1);
+    }
+
+    proptest! {
+        #[test]
+        fn an_integer_is_found_whenever_there_is_one(bits: u64, weight: u64, n: u32, small in 1u32..9) {
+            let [value, weight] = [bits, weight].map(f64::from_bits);
+            let divided = |value: f64, weight: f64| {
+                let integer = (value * weight + 0.5) as u32;
+                (f64::from(integer) / weight).to_bits() == value.to_bits()
+            };
+            let quotient = f64::from(n) / f64::from(small);
+            for (value, weight) in [(value, weight), (quotient, f64::from(small)), (value, 3.0), (1.0, f64::from(n))] {
+                prop_assert_eq!(divided(value, weight), numerator(value, weight).1);
+            }
+            prop_assert_eq!((n, true), numerator(quotient, f64::from(small)));
+            prop_assert_eq!((n, true), unsigned(f64::from(n)));
+            for value in [value, quotient, -f64::from(n), f64::from(n) * 65536.0] {
+                prop_assert_eq!(f64::from(value as u32).to_bits() == value.to_bits(), unsigned(value).1);
+            }
+        }
     }
 }

@@ -10,7 +10,7 @@ use crate::format::ArrayId;
 use crate::model::array::ArraySource;
 use crate::model::pack::PackError;
 use crate::model::pack::chunks::{Buffers, Chunk, chunks, in_order, rows};
-use crate::model::pack::columns::{Range, blocks, is_number, range_of};
+use crate::model::pack::columns::{Range, blocks, is_number, range_of, ranges_of_words, word_of};
 use crate::model::pack::layout::{Column, Form, Group, Layout};
 use crate::model::pack::quotients::Values;
 
@@ -145,20 +145,26 @@ impl<'a> Scan<'a> {
             }
         };
         let stride = self.records.info.dtype.itemsize() as usize;
+        let words: Vec<Option<usize>> = self.columns.iter().map(|column| word_of(stride, column)).collect();
         for segment in chunk {
             let row_bytes = self.records.row_bytes();
             let records = rows(segment, segment.array, row_bytes, arrays, &mut buffers.records)?;
+            buffers.values.resize_with(self.values.len(), Vec::new);
+            let own = self.values.iter().zip(&mut buffers.values).map(|(values, buffer)| {
+                let own = rows(segment, values.beside(segment), values.group.row_bytes(), arrays, buffer)?;
+                Ok(values.blocks(own))
+            });
+            let mut own: Vec<_> = own.collect::<io::Result<_>>()?;
             for block in blocks(records, stride) {
-                for (at, column) in self.columns.iter().enumerate() {
-                    add(at, &|| range_of(block, stride, column));
+                let of_words = words.iter().any(Option::is_some).then(|| ranges_of_words(block));
+                for (at, (column, word)) in self.columns.iter().zip(&words).enumerate() {
+                    let known = of_words.as_ref().zip(*word).map(|(ranges, word)| ranges[word]);
+                    add(at, &|| known.or_else(|| range_of(block, stride, column)));
                 }
-            }
-            for (nth, values) in self.values.iter().enumerate() {
-                let (array, at) = (values.beside(segment), self.columns.len() + 2 * nth);
-                let own = rows(segment, array, values.group.row_bytes(), arrays, &mut buffers.values)?;
-                for (values_block, block) in values.blocks(own, records) {
-                    add(at, &|| values.range(values_block, block, false));
-                    add(at + 1, &|| values.range(values_block, block, true));
+                for (nth, (values, own)) in self.values.iter().zip(&mut own).enumerate() {
+                    let (at, own) = (self.columns.len() + 2 * nth, own.next().unwrap_or_default());
+                    add(at, &|| values.range(own, block, false));
+                    add(at + 1, &|| values.range(own, block, true));
                 }
             }
         }

@@ -165,15 +165,22 @@ impl Parts<'_> {
         let room = |info: &ArrayInfo| Vec::with_capacity((n_rows * row_bytes(info)) as usize);
         let mut parts: Vec<Vec<u8>> = infos.iter().map(room).collect();
         for segment in chunk {
-            let Buffers { records, values } = buffers;
-            let records = rows(segment, segment.array, self.records.row_bytes(), arrays, records)?;
+            let records =
+                rows(segment, segment.array, self.records.row_bytes(), arrays, &mut buffers.records)?;
+            buffers.values.resize_with(1, Vec::new);
+            let own = self.values.iter().zip(&mut buffers.values).map(|(own, buffer)| {
+                rows(segment, own.beside(segment), own.group.row_bytes(), arrays, buffer)
+                    .map(|rows| (own, rows))
+            });
+            let own = own.last().transpose()?;
+            let mut values = own.map(|(own, rows)| (own, own.blocks(rows)));
             for block in blocks(records, stride) {
-                let columns = self.columns.iter().zip(&mut parts);
+                let (columns, last) = parts.split_at_mut(self.columns.len());
+                let columns = self.columns.iter().zip(columns);
                 columns.for_each(|(column, part)| gather(block, stride, column, part));
-            }
-            if let (Some(own), Some(part)) = (&self.values, parts.get_mut(self.columns.len())) {
-                let values = rows(segment, own.beside(segment), own.group.row_bytes(), arrays, values)?;
-                own.gather(values, records, part);
+                if let (Some((own, values)), [part]) = (&mut values, last) {
+                    own.gather(values.next().unwrap_or_default(), block, part);
+                }
             }
         }
         Ok(parts)
@@ -199,9 +206,10 @@ fn store_numerators(
         let mut part = Vec::new();
         for segment in chunk {
             let array = nodes.members.get(segment.member).map_or(segment.array, |member| member.array);
+            buffers.values.resize_with(1, Vec::new);
             let Buffers { records, values: own } = &mut *buffers;
             let records = rows(segment, array, nodes.row_bytes(), arrays, records)?;
-            let own = rows(segment, segment.array, values.group.row_bytes(), arrays, own)?;
+            let own = rows(segment, segment.array, values.group.row_bytes(), arrays, &mut own[0])?;
             values.gather(own, records, &mut part);
         }
         Ok(part)

@@ -30,19 +30,22 @@ pub(crate) fn row_key(value: f32) -> u32 {
     }
     // Adding zero turns -0.0 into 0.0 and changes nothing else.
     let bits = (value + 0.0).to_bits();
-    if bits >> 31 == 1 { !bits } else { bits | 0x8000_0000 }
+    // All bits of a negative number are turned, of others the first.
+    bits ^ ((bits as i32 >> 31) as u32 | 0x8000_0000)
 }
 
 /// The key of a threshold: `f64::from(x) <= threshold` exactly if `row_key(x) <= threshold_key(threshold)`.
 ///
 /// It is the key of the largest `f32` that is not above the threshold. NaN, which no value is below, gets 0.
-#[inline]
+#[inline(always)]
 pub(crate) fn threshold_key(threshold: f64) -> u32 {
-    if threshold.is_nan() {
-        return 0;
-    }
     let nearest = threshold as f32;
-    row_key(if f64::from(nearest) > threshold { nearest.next_down() } else { nearest })
+    // Half of all thresholds are rounded up: a branch here would be guessed wrong as often. The keys of numbers next to each
+    // other are, but for the one that -0.0 does not have.
+    let above = u32::from(f64::from(nearest) > threshold);
+    let down = above << u32::from(nearest == 0.0);
+    let key = row_key(nearest).wrapping_sub(down);
+    if threshold.is_nan() { 0 } else { key }
 }
 
 /// Levels of a crown.
@@ -101,11 +104,14 @@ pub(crate) trait Node: bytemuck::Pod + Send + Sync {
     fn feature(self, packing: Packing) -> usize;
     /// Nodes to the left child; 0 for a leaf.
     fn distance(self, packing: Packing) -> usize;
+    /// The same node with another threshold key or leaf id.
+    fn with_low(self, low: u32) -> Self;
     /// Whether bits that belong to no field are zero.
     fn is_clean(self) -> bool;
 }
 
 impl Node for u64 {
+    #[inline(always)]
     fn pack(packing: Packing, low: u32, feature: u32, distance: u64) -> Self {
         u64::from(low) | u64::from(feature) << FEATURE_SHIFT | distance << packing.distance_shift
     }
@@ -126,12 +132,18 @@ impl Node for u64 {
     }
 
     #[inline(always)]
+    fn with_low(self, low: u32) -> Self {
+        self >> 32 << 32 | u64::from(low)
+    }
+
+    #[inline(always)]
     fn is_clean(self) -> bool {
         self >> 32 & 7 == 0
     }
 }
 
 impl Node for [u64; 2] {
+    #[inline(always)]
     fn pack(_: Packing, low: u32, feature: u32, distance: u64) -> Self {
         [u64::from(low) | u64::from(feature) << 32, distance]
     }
@@ -149,6 +161,11 @@ impl Node for [u64; 2] {
     #[inline(always)]
     fn distance(self, _: Packing) -> usize {
         self[1] as usize
+    }
+
+    #[inline(always)]
+    fn with_low(self, low: u32) -> Self {
+        [self[0] >> 32 << 32 | u64::from(low), self[1]]
     }
 
     #[inline(always)]

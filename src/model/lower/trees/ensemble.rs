@@ -10,7 +10,7 @@ use crate::format::ArrayId;
 use crate::format::dtype::Dtype;
 use crate::model::lower::trees::categories::Sets;
 use crate::model::lower::trees::lanes;
-use crate::model::lower::trees::layout::{LaidOut, Layout, place};
+use crate::model::lower::trees::layout::{LaidOut, Layout};
 use crate::model::lower::trees::nodes::{Nodes, Split, TreeNode};
 use crate::model::lower::{Refusal, Staged};
 use crate::model::plan::compact::threshold_key;
@@ -125,7 +125,8 @@ impl Ensemble {
         for (index, tree) in self.trees.iter().enumerate() {
             let nodes =
                 nodes(tree, &thresholds, &sets, &mut leaves).map_err(|refusal| refusal.in_tree(index))?;
-            layout.add(&nodes, &place(&nodes))?;
+            let placed = layout.placer().place(&nodes);
+            layout.add(&nodes, placed, None)?;
         }
         let LaidOut { mut arrays, layout } = layout.finish(leaves.finish());
         let n_compact = arrays.len();
@@ -160,7 +161,7 @@ impl Ensemble {
 
     fn check(&self, index: usize, tree: &PlainTree) -> Result<(), Refusal> {
         let refuse = |why: String| Err(Refusal::uncovered(format!("tree {index}: {why}")));
-        if tree.nodes.is_empty() || tree.nodes.len() >= u32::MAX as usize {
+        if tree.nodes.is_empty() || tree.nodes.len() > 1 << 31 {
             return refuse(format!("it has {} nodes", tree.nodes.len()));
         }
         let mut seen = vec![false; tree.nodes.len()];

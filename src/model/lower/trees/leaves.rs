@@ -13,7 +13,7 @@ use crate::model::array::ArraySource;
 use crate::model::graph::ArrayPart;
 use crate::model::graph::read::byte_range;
 use crate::model::lower::trees::layout::SPOOL_BYTES;
-use crate::model::lower::trees::nodes::{Nodes, piece};
+use crate::model::lower::trees::nodes::{Nodes, Packed, piece};
 use crate::model::lower::{Refusal, Staged, StagedData};
 use crate::model::numerics::pairwise_sum;
 
@@ -29,6 +29,41 @@ const MAX_KNOWN: usize = 1_800_000;
 pub(super) enum Normalise {
     Yes,
     No,
+}
+
+/// The vectors that were added last, as stored, and their ids. Most leaves of classification trees hold one class.
+#[derive(Default)]
+struct Recent {
+    known: [(Vec<[u8; 8]>, u32); 2],
+    vector: Vec<f64>,
+}
+
+impl Recent {
+    #[inline(always)]
+    fn find(&self, row: &[[u8; 8]]) -> Option<u32> {
+        let word = |bytes: &[u8; 8]| u64::from_le_bytes(*bytes);
+        let is = |known: &[[u8; 8]]| {
+            let pairs = known.get(..row.len()).map(|known| known.iter().zip(row));
+            pairs.is_some_and(|pairs| pairs.fold(0, |all, (a, b)| all | word(a) ^ word(b)) == 0)
+        };
+        let [(first, first_id), (second, second_id)] = &self.known;
+        let (is_first, is_second) = (is(first), is(second));
+        (is_first | is_second).then_some(if is_first { *first_id } else { *second_id })
+    }
+
+    fn put(&mut self, row: &[[u8; 8]], id: u32) {
+        self.known.swap(0, 1);
+        let (known, known_id) = &mut self.known[0];
+        known.clear();
+        known.extend_from_slice(row);
+        *known_id = id;
+    }
+}
+
+/// The ids of leaves, of which there are `len`, and room for one more.
+struct Ids {
+    ids: Vec<u32>,
+    len: usize,
 }
 
 /// Leaf value vectors, each stored once as far as memory allows.
@@ -61,45 +96,64 @@ impl Leaves {
         self.n_classes.len() * self.max_classes
     }
 
-    /// Reads the values of one tree and tells its leaves their ids. The part is in C order, `width` values a node.
+    /// Reads the values of one tree; gives the ids of its leaves, behind a 0. The part is in C order, `width` values a
+    /// node.
     pub(super) fn add(
         &mut self,
         part: &ArrayPart,
         arrays: &dyn ArraySource,
-        nodes: &mut Nodes,
-    ) -> Result<(), Refusal> {
+        nodes: &Nodes,
+    ) -> Result<Vec<u32>, Refusal> {
         let past_end = || io::Error::from(io::ErrorKind::UnexpectedEof);
         let (start, _) = byte_range(part, &Dtype::F64).ok_or_else(past_end)?;
         let width = self.width();
         let per_chunk = (CHUNK_BYTES / 8 / width).max(1);
         let mut buffer = Vec::new();
-        let mut vector = vec![0.0; width];
-        // Most leaves of classification trees hold one class.
-        let mut recent: [(Vec<u8>, u32); 2] = Default::default();
+        let mut recent = Recent { vector: vec![0.0; width], ..Recent::default() };
+        let mut ids = Ids { ids: vec![0; nodes.len() + 2], len: 1 };
         let mut first = 0;
         while first < nodes.len() {
             let count = per_chunk.min(nodes.len() - first);
             let start = start + (first * width * 8) as u64;
             let bytes = piece(part.array, start, count * width * 8, arrays, &mut buffer)?;
-            for (i, values) in bytes.chunks_exact(width * 8).enumerate() {
-                if !nodes.is_leaf(first + i) {
-                    continue;
-                }
-                if let Some((_, leaf)) = recent.iter().find(|(known, _)| known == values) {
-                    nodes.set_leaf(first + i, *leaf);
-                    continue;
-                }
-                for (value, bytes) in vector.iter_mut().zip(values.as_chunks::<8>().0) {
+            let nodes = &nodes.packed()[first..first + count];
+            let values = bytes.as_chunks::<8>().0;
+            match width {
+                1 => self.add_rows(values.as_chunks::<1>().0, nodes, &mut recent, &mut ids),
+                2 => self.add_rows(values.as_chunks::<2>().0, nodes, &mut recent, &mut ids),
+                3 => self.add_rows(values.as_chunks::<3>().0, nodes, &mut recent, &mut ids),
+                _ => self.add_rows(values.chunks_exact(width), nodes, &mut recent, &mut ids),
+            }?;
+            first += count;
+        }
+        ids.ids.truncate(ids.len);
+        Ok(ids.ids)
+    }
+
+    /// Adds the values of some nodes, of those that are leaves.
+    #[inline(always)]
+    fn add_rows<R: AsRef<[[u8; 8]]>>(
+        &mut self,
+        rows: impl IntoIterator<Item = R>,
+        nodes: &[Packed],
+        recent: &mut Recent,
+        ids: &mut Ids,
+    ) -> Result<(), Refusal> {
+        for (row, node) in rows.into_iter().zip(nodes) {
+            let row = row.as_ref();
+            // Which nodes are leaves is hard to foresee; that a leaf holds what one had just before is not.
+            let is_leaf = node.is_leaf();
+            let found = if row.len() <= 3 || is_leaf { recent.find(row) } else { None };
+            let mut id = found.unwrap_or(0);
+            if is_leaf & found.is_none() {
+                for (value, bytes) in recent.vector.iter_mut().zip(row) {
                     *value = f64::from_le_bytes(*bytes);
                 }
-                let leaf = self.intern(&mut vector)?;
-                nodes.set_leaf(first + i, leaf);
-                recent.swap(0, 1);
-                recent[0].0.clear();
-                recent[0].0.extend_from_slice(values);
-                recent[0].1 = leaf;
+                id = self.intern(&mut recent.vector)?;
+                recent.put(row, id);
             }
-            first += count;
+            ids.ids[ids.len] = id;
+            ids.len += usize::from(is_leaf);
         }
         Ok(())
     }

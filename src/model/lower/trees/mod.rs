@@ -23,9 +23,9 @@ pub(super) use self::committee::{
 pub(super) use self::gradient_boosting::{lower_begun, lower_gradient_boosting};
 pub(super) use self::histogram::lower_encoded;
 pub(super) use self::isolation::lower_isolation;
-use self::layout::{LaidOut, Layout, Placed, Placement, place};
+use self::layout::{LaidOut, Layout, Placed, Placer};
 use self::leaves::{Leaves, Normalise};
-use self::nodes::{Nodes, TreeNode};
+use self::nodes::Nodes;
 pub(super) use self::recoded::lower_recoded;
 use crate::format::dtype::{Dtype, Kind, Plain};
 use crate::format::{ArrayId, ArrayInfo};
@@ -56,7 +56,8 @@ pub(super) fn lower_trees(graph: &Graph, id: NodeId, arrays: &dyn ArraySource) -
     check_shared(&trees, arrays)?;
     let largest = trees.iter().filter_map(|tree| tree.nodes.shape.first().copied()).max().unwrap_or(0);
     let mut forest = Forest::new(&estimator, &shape, largest);
-    let read = |tree: &TreeObject<'_>, (): &mut ()| ReadTree::read(tree, &shape, arrays);
+    let placer = forest.layout.placer();
+    let read = |tree: &TreeObject<'_>, (): &mut ()| ReadTree::read(tree, &shape, placer, arrays);
     in_order(&trees, threads_for(&trees, largest, arrays), read, |next| {
         for (index, tree) in trees.iter().enumerate() {
             let read = next().ok_or_else(|| Refusal::uncovered("it lost a tree"))?;
@@ -271,32 +272,38 @@ impl<'a> TreeObject<'a> {
 /// One tree, read and laid out.
 struct ReadTree {
     nodes: Nodes,
-    order: Placement,
+    placed: Placed,
 }
 
 impl ReadTree {
     /// Bytes that a node takes in memory.
-    const NODE_BYTES: u64 = (size_of::<TreeNode>() + size_of::<bool>() + size_of::<Placed>()) as u64;
+    const NODE_BYTES: u64 = (Nodes::NODE_BYTES + Placer::NODE_BYTES) as u64;
 
-    fn read(tree: &TreeObject<'_>, shape: &Shape, arrays: &dyn ArraySource) -> Result<Self, Refusal> {
+    fn read(
+        tree: &TreeObject<'_>,
+        shape: &Shape,
+        placer: Placer,
+        arrays: &dyn ArraySource,
+    ) -> Result<Self, Refusal> {
         if tree.n_features != i64::from(shape.n_features) || tree.n_outputs != shape.n_classes.len() as i64 {
             return Err(Refusal::uncovered("it has other features or outputs than the first tree"));
         }
-        let nodes = Nodes::read(tree.nodes, arrays, shape.n_features)?;
         let info = arrays.info(tree.values.array);
-        let values = [nodes.len() as u64, shape.n_classes.len() as u64, shape.max_classes];
-        if info.dtype != Dtype::F64 || *tree.values.shape != values || !nodes::one_run(&info) {
-            return Err(Refusal::uncovered(format!("its values are not a C-order float64 array {values:?}")));
-        }
         let whole = |part: &ArrayPart, info: &ArrayInfo| part.first_row == 0 && *part.shape == *info.shape;
+        // Last it is placed, while its nodes are in the cache.
         if let Some(looks) = arrays.looks()
             && whole(tree.nodes, &arrays.info(tree.nodes.array))
             && whole(tree.values, &info)
         {
             looks.look(tree.nodes.array, tree.values.array, arrays)?;
         }
-        let order = place(&nodes);
-        Ok(ReadTree { nodes, order })
+        let nodes = Nodes::read(tree.nodes, arrays, shape.n_features)?;
+        let values = [nodes.len() as u64, shape.n_classes.len() as u64, shape.max_classes];
+        if info.dtype != Dtype::F64 || *tree.values.shape != values || !nodes::one_run(&info) {
+            return Err(Refusal::uncovered(format!("its values are not a C-order float64 array {values:?}")));
+        }
+        let placed = placer.place(&nodes);
+        Ok(ReadTree { nodes, placed })
     }
 }
 
@@ -314,14 +321,9 @@ impl Forest {
         }
     }
 
-    fn add(
-        &mut self,
-        mut tree: ReadTree,
-        values: &ArrayPart,
-        arrays: &dyn ArraySource,
-    ) -> Result<(), Refusal> {
-        self.leaves.add(values, arrays, &mut tree.nodes)?;
-        Ok(self.layout.add(&tree.nodes, &tree.order)?)
+    fn add(&mut self, tree: ReadTree, values: &ArrayPart, arrays: &dyn ArraySource) -> Result<(), Refusal> {
+        let leaves = self.leaves.add(values, arrays, &tree.nodes)?;
+        Ok(self.layout.add(&tree.nodes, tree.placed, Some(&leaves))?)
     }
 
     fn finish(self, estimator: &Estimator, shape: &Shape, classes: Vec<Staged>) -> Lowered {

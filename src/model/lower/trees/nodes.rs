@@ -12,14 +12,17 @@ use crate::model::plan::compact::threshold_key;
 
 /// Records read at once.
 const CHUNK: u64 = 4096;
+/// Most nodes of a tree: their places, some of them empty, are numbers of 32 bits.
+const MAX_NODES: u64 = 1 << 31;
 /// scikit-learn's `TREE_LEAF`.
 const LEAF: i64 = -1;
 
 /// One tree, checked: every split has two children after it, every node one parent, and features exist.
 pub(super) struct Nodes {
-    nodes: Vec<TreeNode>,
-    /// Ends with the last node at which NaN goes left.
-    missing: Vec<bool>,
+    nodes: Vec<Packed>,
+    /// Left children. Empty if every one of them follows its parent.
+    lefts: Vec<u32>,
+    any_missing: bool,
     /// Empty if nodes are called by their positions.
     origin: Vec<u32>,
 }
@@ -27,7 +30,7 @@ pub(super) struct Nodes {
 /// What prediction needs of a node.
 #[derive(Clone, Copy)]
 pub(super) struct TreeNode {
-    /// Threshold key; the leaf id of a leaf, once it is known.
+    /// Threshold key; of a leaf its number among the leaves, from 1 on, or what it was told.
     pub low: u32,
     /// `None` for a leaf.
     pub split: Option<Split>,
@@ -43,30 +46,71 @@ pub(super) struct Split {
     pub right: u32,
 }
 
+/// A node in a quarter of a line of the cache: trees are small enough to stay near while they are laid out.
+#[derive(Clone, Copy)]
+pub(super) struct Packed {
+    /// As in [`TreeNode`].
+    pub low: u32,
+    /// [`NO_FEATURE`] for a leaf.
+    feature: u32,
+    /// The right child, and [`MISSING`] if NaN goes left.
+    right: u32,
+    /// Training samples.
+    pub samples: u32,
+}
+
+/// More than any feature.
+const NO_FEATURE: u32 = u32::MAX;
+/// A bit that no number of a node has.
+pub(super) const MISSING: u32 = 1 << 31;
+
+impl Packed {
+    pub(super) fn is_leaf(self) -> bool {
+        self.feature == NO_FEATURE
+    }
+
+    /// Of a split.
+    pub(super) fn feature(self) -> u32 {
+        self.feature
+    }
+
+    pub(super) fn right(self) -> u32 {
+        self.right & !MISSING
+    }
+
+    /// [`MISSING`], or 0.
+    pub(super) fn missing(self) -> u32 {
+        self.right & MISSING
+    }
+}
+
 impl Nodes {
+    /// Bytes that a node takes in memory.
+    pub(super) const NODE_BYTES: usize = size_of::<Packed>() + size_of::<u32>();
+
     /// No node yet; those that are added are taken to form a tree.
     pub(super) fn with_capacity(len: usize) -> Self {
-        Nodes { nodes: Vec::with_capacity(len), missing: Vec::new(), origin: Vec::with_capacity(len) }
+        let (nodes, lefts) = (Vec::with_capacity(len), Vec::with_capacity(len));
+        Nodes { nodes, lefts, any_missing: false, origin: Vec::with_capacity(len) }
     }
 
     /// Adds the next node, whose number elsewhere is `origin`.
     pub(super) fn add(&mut self, node: TreeNode, origin: u32, missing: bool) {
-        self.nodes.push(node);
+        let TreeNode { low, split, samples } = node;
+        let Split { feature, left, right } =
+            split.unwrap_or(Split { feature: NO_FEATURE, left: 0, right: 0 });
+        let right = right | if missing { MISSING } else { 0 };
+        self.nodes.push(Packed { low, feature, right, samples });
+        self.lefts.push(left);
         self.origin.push(origin);
-        if missing {
-            self.last_is_missing();
+        self.any_missing |= missing;
+    }
+
+    /// Turns numbers of nodes into those that they have elsewhere.
+    pub(super) fn to_origin(&self, numbers: &mut [u32]) {
+        if !self.origin.is_empty() {
+            numbers.iter_mut().for_each(|number| *number = self.origin[*number as usize]);
         }
-    }
-
-    /// NaN goes left at the last node.
-    fn last_is_missing(&mut self) {
-        self.missing.resize(self.nodes.len() - 1, false);
-        self.missing.push(true);
-    }
-
-    /// The number that `node` has elsewhere.
-    pub(super) fn origin(&self, node: u32) -> u32 {
-        self.origin.get(node as usize).copied().unwrap_or(node)
     }
 
     pub(super) fn read(part: &ArrayPart, arrays: &dyn ArraySource, n_features: u32) -> Result<Self, Refusal> {
@@ -74,12 +118,13 @@ impl Nodes {
         let fields = Fields::of(&info.dtype)?;
         let &[n_nodes] = &*part.shape else { return Err(Refusal::uncovered("its nodes are not a list")) };
         let end = part.first_row.checked_add(n_nodes);
-        if n_nodes == 0 || n_nodes >= u64::from(u32::MAX) || end.is_none_or(|end| end > rows(&info)) {
+        if n_nodes == 0 || n_nodes > MAX_NODES || end.is_none_or(|end| end > rows(&info)) {
             return Err(Refusal::uncovered(format!("it has {n_nodes} nodes")));
         }
         let nodes = Vec::with_capacity(n_nodes as usize);
-        let mut tree = Nodes { nodes, missing: Vec::new(), origin: Vec::new() };
-        let mut order = Preorder::default();
+        let mut tree = Nodes { nodes, lefts: Vec::new(), any_missing: false, origin: Vec::new() };
+        let limits = Limits { n_nodes: n_nodes as u32, n_features };
+        let (mut order, mut n_leaves) = (Preorder::of(limits.n_nodes), 0);
         let mut buffer = Vec::new();
         let mut row = 0;
         while row < n_nodes {
@@ -87,9 +132,9 @@ impl Nodes {
             let start = (part.first_row + row) * fields.itemsize as u64;
             let records = piece(part.array, start, count as usize * fields.itemsize, arrays, &mut buffer)?;
             if fields == Fields::USUAL {
-                tree.extend(&Fields::USUAL, records, n_nodes, n_features, &mut order)?;
+                tree.extend(&Fields::USUAL, records, limits, &mut order, &mut n_leaves)?;
             } else {
-                tree.extend(&fields, records, n_nodes, n_features, &mut order)?;
+                tree.extend(&fields, records, limits, &mut order, &mut n_leaves)?;
             }
             row += count;
         }
@@ -105,27 +150,33 @@ impl Nodes {
         &mut self,
         fields: &Fields,
         records: &[u8],
-        n_nodes: u64,
-        n_features: u32,
+        limits: Limits,
         order: &mut Preorder,
+        n_leaves: &mut u32,
     ) -> Result<(), Refusal> {
-        for record in records.chunks_exact(fields.itemsize) {
-            let node = self.nodes.len() as u64;
-            let read = fields.node(record, node, n_nodes, n_features)?;
-            order.add(node as u32, read.split);
-            self.nodes.push(read);
-            if read.split.is_some() && fields.missing(record) {
-                self.last_is_missing();
-            }
+        let first = self.nodes.len() as u32;
+        let mut seen = Seen { leaves: *n_leaves, ..Seen::default() };
+        let records = || records.chunks_exact(fields.itemsize).zip(first..);
+        // No closure, which the compiler would not make anew for the usual fields.
+        for (record, node) in records() {
+            self.nodes.push(fields.node(record, node, limits, &mut seen, order));
         }
+        if seen.wrong {
+            records().try_for_each(|(record, node)| fields.check(record, node, limits))?;
+        }
+        if seen.apart || !self.lefts.is_empty() {
+            self.lefts.extend(self.lefts.len() as u32 + 1..=first);
+            self.lefts.extend(records().map(|(record, _)| fields.left(record) as u32));
+        }
+        self.any_missing |= seen.missing;
+        *n_leaves = seen.leaves;
         Ok(())
     }
 
     fn one_parent_each(&self) -> Result<(), Refusal> {
         let mut has_parent = vec![false; self.nodes.len()];
-        for child in
-            self.nodes.iter().filter_map(|node| node.split).flat_map(|split| [split.left, split.right])
-        {
+        let splits = (0..self.nodes.len() as u32).filter(|node| !self.nodes[*node as usize].is_leaf());
+        for child in splits.flat_map(|split| self.children(split)) {
             if std::mem::replace(&mut has_parent[child as usize], true) {
                 return Err(Refusal::uncovered(format!("node {child} has two parents")));
             }
@@ -141,22 +192,34 @@ impl Nodes {
     }
 
     pub(super) fn node(&self, node: u32) -> TreeNode {
-        self.nodes[node as usize]
+        let Packed { low, feature, samples, .. } = self.nodes[node as usize];
+        let [left, right] = self.children(node);
+        TreeNode { low, split: (feature != NO_FEATURE).then_some(Split { feature, left, right }), samples }
+    }
+
+    pub(super) fn packed(&self) -> &[Packed] {
+        &self.nodes
+    }
+
+    /// The children of a split.
+    pub(super) fn children(&self, split: u32) -> [u32; 2] {
+        let left = self.lefts.get(split as usize).copied().unwrap_or(split + 1);
+        [left, self.nodes[split as usize].right()]
     }
 
     /// Whether NaN goes left at `node`.
     pub(super) fn missing(&self, node: u32) -> bool {
-        self.missing.get(node as usize).copied().unwrap_or(false)
+        self.nodes[node as usize].missing() != 0
     }
 
     /// Whether NaN goes left anywhere.
     pub(super) fn any_missing(&self) -> bool {
-        !self.missing.is_empty()
+        self.any_missing
     }
 
     /// Replaces every feature by a column of a wider input; there is one for each.
     pub(super) fn map_features(&mut self, columns: &[u32]) {
-        for split in self.nodes.iter_mut().filter_map(|node| node.split.as_mut()) {
+        for split in self.nodes.iter_mut().filter(|node| !node.is_leaf()) {
             split.feature = columns[split.feature as usize];
         }
     }
@@ -167,37 +230,68 @@ impl Nodes {
     }
 
     pub(super) fn is_leaf(&self, node: usize) -> bool {
-        self.nodes[node].split.is_none()
+        self.nodes[node].is_leaf()
     }
+}
+
+/// What numbers of nodes and features are below.
+#[derive(Clone, Copy)]
+struct Limits {
+    n_nodes: u32,
+    n_features: u32,
+}
+
+/// What is the case for one node at least, and the number of leaves. Asked once for many: which nodes are leaves is hard to foresee, and a
+/// processor that guesses wrong at every other node takes twice the time.
+#[derive(Default)]
+struct Seen {
+    /// A split whose children or feature cannot be.
+    wrong: bool,
+    /// A left child that does not follow its parent.
+    apart: bool,
+    /// A split at which NaN goes left.
+    missing: bool,
+    /// Leaves so far.
+    leaves: u32,
 }
 
 /// Whether nodes are in the order of a walk, left children first, as scikit-learn's depth-first builder leaves them. Each
 /// node but the root then has one parent: the node before it, if that is a split, or else the one that waits.
-#[derive(Default)]
 struct Preorder {
-    /// Right children that are still to come, the next one last.
+    /// Right children that are still to come, the next one last; below them the number of nodes, to which the walk comes
+    /// when it is over. What is behind the first `len` means nothing.
     waiting: Vec<u32>,
+    len: usize,
     broken: bool,
-    ended: bool,
 }
 
 impl Preorder {
-    fn add(&mut self, node: u32, split: Option<Split>) {
-        match split {
-            Some(Split { left, right, .. }) => {
-                self.broken |= left != node + 1 || self.ended;
-                self.waiting.push(right);
-            }
-            None => match self.waiting.pop() {
-                Some(next) => self.broken |= next != node + 1,
-                None => self.broken |= std::mem::replace(&mut self.ended, true),
-            },
-        }
+    fn of(n_nodes: u32) -> Self {
+        Preorder { waiting: vec![n_nodes; 64], len: 1, broken: false }
     }
 
-    fn is_whole(&self) -> bool {
-        self.ended && !self.broken
+    #[inline(always)]
+    fn add(&mut self, node: u32, is_split: bool, [left, right]: [u32; 2]) {
+        if self.len + 1 >= self.waiting.len() {
+            self.waiting.resize(2 * self.waiting.len(), 0);
+        }
+        self.waiting[self.len] = right;
+        // A leaf beyond the end of the walk takes nothing; the walk is broken already.
+        self.len = (self.len + 2 * usize::from(is_split)).saturating_sub(1);
+        let (waiting, split) = (self.waiting[self.len], mask(is_split));
+        self.broken |= (left & split | waiting & !split) != node + 1;
     }
+
+    /// Whether it was so for all nodes.
+    fn is_whole(&self) -> bool {
+        !self.broken
+    }
+}
+
+/// All bits, or none.
+#[inline(always)]
+fn mask(all: bool) -> u32 {
+    u32::from(all).wrapping_neg()
 }
 
 /// Bytes of an array where they lie, or read into `buffer`.
@@ -249,33 +343,69 @@ impl Fields {
         missing: Some(56),
     };
 
-    /// Node number `node` of `n_nodes`.
     #[inline(always)]
-    fn node(&self, record: &[u8], node: u64, n_nodes: u64, n_features: u32) -> Result<TreeNode, Refusal> {
-        let word = |offset: usize| -> [u8; 8] {
-            let bytes = record.get(offset..).and_then(|bytes| bytes.first_chunk());
-            *bytes.expect("fields lie within a record")
-        };
-        let int = |offset| i64::from_le_bytes(word(offset));
-        let samples = u32::try_from(int(self.samples).max(0)).unwrap_or(u32::MAX);
-        let left = int(self.left);
+    fn int(record: &[u8], offset: usize) -> i64 {
+        i64::from_le_bytes(Fields::word(record, offset))
+    }
+
+    #[inline(always)]
+    fn word(record: &[u8], offset: usize) -> [u8; 8] {
+        let bytes = record.get(offset..).and_then(|bytes| bytes.first_chunk());
+        *bytes.expect("fields lie within a record")
+    }
+
+    #[inline(always)]
+    fn left(&self, record: &[u8]) -> i64 {
+        Fields::int(record, self.left)
+    }
+
+    /// Node number `node`. What is wrong with it is seen, and nothing of it may be used then.
+    #[inline(always)]
+    fn node(
+        &self,
+        record: &[u8],
+        node: u32,
+        limits: Limits,
+        seen: &mut Seen,
+        order: &mut Preorder,
+    ) -> Packed {
+        let (left, right) = (self.left(record), Fields::int(record, self.right));
+        let feature = Fields::int(record, self.feature);
+        let is_split = left != LEAF;
+        let child = |child: i64| (child > i64::from(node)) & (child < i64::from(limits.n_nodes));
+        let right_is = child(left) & child(right) & ((feature as u64) < u64::from(limits.n_features));
+        seen.wrong |= is_split & !right_is;
+        seen.apart |= is_split & (left != i64::from(node) + 1);
+        let missing = is_split & self.missing(record);
+        seen.missing |= missing;
+        seen.leaves += u32::from(!is_split);
+        order.add(node, is_split, [left as u32, right as u32]);
+        let low = threshold_key(f64::from_le_bytes(Fields::word(record, self.threshold)));
+        let samples = Fields::int(record, self.samples).clamp(0, i64::from(u32::MAX)) as u32;
+        let split = mask(is_split);
+        let low = low & split | seen.leaves & !split;
+        let right = right as u32 & split | u32::from(missing) << 31;
+        Packed { low, feature: feature as u32 | !split, right, samples }
+    }
+
+    /// Says what is wrong with a node.
+    #[cold]
+    fn check(&self, record: &[u8], node: u32, limits: Limits) -> Result<(), Refusal> {
+        let left = self.left(record);
         if left == LEAF {
-            return Ok(TreeNode { low: 0, split: None, samples });
+            return Ok(());
         }
-        let child = |child: i64| match u64::try_from(child) {
-            Ok(child) if child > node && child < n_nodes => Some(child as u32),
-            _ => None,
-        };
-        let Some(left_child) = child(left) else { return wrong(node, "the left child", left) };
-        let right = int(self.right);
-        let Some(right_child) = child(right) else { return wrong(node, "the right child", right) };
-        let feature = match u32::try_from(int(self.feature)) {
-            Ok(feature) if feature < n_features => feature,
-            _ => return wrong(node, "the feature", int(self.feature)),
-        };
-        let low = threshold_key(f64::from_le_bytes(word(self.threshold)));
-        let split = Split { feature, left: left_child, right: right_child };
-        Ok(TreeNode { low, split: Some(split), samples })
+        let wrong = |what: &str, found: i64| Refusal::uncovered(format!("node {node} has {what} {found}"));
+        let (right, feature) = (Fields::int(record, self.right), Fields::int(record, self.feature));
+        for (what, child) in [("the left child", left), ("the right child", right)] {
+            if child <= i64::from(node) || child >= i64::from(limits.n_nodes) {
+                return Err(wrong(what, child));
+            }
+        }
+        match u32::try_from(feature) {
+            Ok(known) if known < limits.n_features => Ok(()),
+            _ => Err(wrong("the feature", feature)),
+        }
     }
 
     #[inline(always)]
@@ -319,11 +449,6 @@ impl Fields {
             missing: offset(record, "missing_go_to_left").ok(),
         })
     }
-}
-
-#[cold]
-fn wrong(node: u64, what: &str, found: i64) -> Result<TreeNode, Refusal> {
-    Err(Refusal::uncovered(format!("node {node} has {what} {found}")))
 }
 
 fn is(field: &Field, dtype: &Dtype) -> bool {

@@ -6,7 +6,7 @@ use crate::model::array::ArraySource;
 use crate::model::graph::read::byte_range;
 use crate::model::graph::{Graph, NodeId};
 use crate::model::lower::Refusal;
-use crate::model::lower::trees::layout::{LaidOut, Layout, place};
+use crate::model::lower::trees::layout::{LaidOut, Layout};
 use crate::model::lower::trees::leaves::{Leaves, Normalise};
 use crate::model::lower::trees::nodes::{self, Nodes};
 use crate::model::lower::trees::plain::Budget;
@@ -98,7 +98,8 @@ impl<'a> VectorTrees<'a> {
                 nodes.set_leaf(node, leaf);
             }
         }
-        Ok(self.layout.add(&nodes, &place(&nodes))?)
+        let placed = self.layout.placer().place(&nodes);
+        Ok(self.layout.add(&nodes, placed, None)?)
     }
 
     pub(super) fn finish(self) -> LaidOut {
