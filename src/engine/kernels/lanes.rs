@@ -194,7 +194,7 @@ fn rights_of_row<M: Machine, const W: usize, const T: usize, const NAN: bool>(
 /// Leaves of 32 trees for one row, in the form of a heap.
 #[inline(always)]
 fn heap_of_row<M: Machine>(m: M, depth: Depth, rights: &[Bytes; NODES], leaves: &mut Bytes) {
-    let [found] = heap::<M, 1>(m, depth, OfRow::<'_, 2> { nodes: &[], rights });
+    let [found] = heap_of::<M, 1>(m, depth, OfRow::<'_, 2> { nodes: &[], rights });
     m.store(found, leaves);
 }
 
@@ -278,7 +278,11 @@ pub(in crate::engine) fn trees_of_tile<M: Machine, const H: usize>(
     for (tree, leaves) in (first..).zip(leaves) {
         let tree = tree % TREES;
         let found = match nodes {
-            GroupNodes::Heap(depth, nodes) => heap::<M, H>(m, depth, OfTile { nodes, tree, tile }),
+            GroupNodes::Heap(depth, nodes) => {
+                // The length is known, so that no node is looked up with a check.
+                let nodes = &nodes[..(1 << depth as usize) - 1];
+                heap_of::<M, H>(m, depth, OfTile { nodes, tree, tile })
+            }
             GroupNodes::Ranges(nodes) => ranges::<M, H>(m, nodes.len(), OfTile { nodes, tree, tile }),
         };
         for (found, leaves) in found.into_iter().zip(leaves) {
@@ -341,15 +345,26 @@ fn ranges<M: Machine, const H: usize>(m: M, n: usize, nodes: impl Nodes<M, H>) -
     leaf
 }
 
-/// Leaves of a heap from the bottom up: the leaf of a node is that of its right child where it goes right. Eight leaves at
+/// [`heap`] for this depth.
+#[inline(always)]
+fn heap_of<M: Machine, const H: usize>(m: M, depth: Depth, nodes: impl Nodes<M, H>) -> [M::Lanes; H] {
+    match depth {
+        Depth::D3 => heap::<M, H, 1>(m, nodes),
+        Depth::D4 => heap::<M, H, 2>(m, nodes),
+        Depth::D5 => heap::<M, H, 4>(m, nodes),
+        Depth::D6 => heap::<M, H, 8>(m, nodes),
+    }
+}
+
+/// Leaves of a heap of `8 * E` leaves from the bottom up: the leaf of a node is that of its right child where it goes right. Eight leaves at
 /// a time stay in registers. They are numbered from the right on the way, since adding a mask takes one away.
 #[inline(always)]
-fn heap<M: Machine, const H: usize>(m: M, depth: Depth, nodes: impl Nodes<M, H>) -> [M::Lanes; H] {
-    let mut n = (1 << depth as usize) / 8;
-    let mut found = [[m.splat(0); H]; 8];
-    for (at, found) in found[..n].iter_mut().enumerate() {
-        *found = eight(m, n, nodes, n + at);
+fn heap<M: Machine, const H: usize, const E: usize>(m: M, nodes: impl Nodes<M, H>) -> [M::Lanes; H] {
+    let mut found = [[m.splat(0); H]; E];
+    for (at, found) in found.iter_mut().enumerate() {
+        *found = eight(m, E, nodes, E + at);
     }
+    let mut n = E;
     while n > 1 {
         n /= 2;
         for at in 0..n {
@@ -360,7 +375,7 @@ fn heap<M: Machine, const H: usize>(m: M, depth: Depth, nodes: impl Nodes<M, H>)
         }
     }
     for leaf in &mut found[0] {
-        *leaf = m.xor(*leaf, m.splat((1 << depth as usize) - 1));
+        *leaf = m.xor(*leaf, m.splat((8 * E - 1) as i8));
     }
     found[0]
 }
