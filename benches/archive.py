@@ -4,13 +4,17 @@
 
 Trains the models once into FOLDER (bench-output/archive), then writes and reads every one of them in one run: `joblib.dump`
 with zlib 3 and with xz 3, `onecopy.dump` at each level, `joblib.load` and `onecopy.restore`. CSV rows to stdout, what holds
-of the promises to stderr. Seconds are of the processor, all threads together, the least of the rounds, and files lie in memory
-(/dev/shm), so that neither the disk nor what else the machine does is measured. Reading ends with the bytes checked
-against CRC32 and BLAKE3; joblib checks less. Kinds of arrays are saved by themselves, as joblib holds them.
+of the promises to stderr. Seconds are of the processor, the least of the rounds; the process keeps to one of them, so that
+nobody has more threads than another, and files lie in memory (/dev/shm), so that neither the disk nor what else the machine does is
+measured. What is compared is not quite the same work. `joblib.load` ends with objects in memory; `restore` ends with a file that
+any number of processes map, written out and checked against CRC32 and BLAKE3, which joblib does not have. What it takes to
+make objects of that file is in a column of its own, `load_cpu_s`, and in the last lines. `onecopy.dump` makes the plan for native
+prediction, and writes the file ready to be mapped before it compresses that. Kinds of arrays are saved by themselves, as joblib holds them.
 """
 
 import argparse
 import csv
+import os
 import shutil
 import sys
 import tempfile
@@ -202,13 +206,19 @@ def trained(folder: Path, names: "set[str] | None") -> Iterator[tuple[str, Any]]
 
 
 def seconds(work: Callable[[], object]) -> float:
+    """Without the time to give back what `work` has made."""
     start = time.process_time()
-    work()
-    return time.process_time() - start
+    made = work()
+    end = time.process_time()
+    del made
+    return end - start
 
 
-def measure(obj: Any, folder: Path, rounds: int, levels: tuple[str, ...]) -> dict[str, tuple[int, float, float]]:
-    """Bytes, seconds of writing and of reading, by way."""
+Found = dict[str, tuple[int, float, float, float]]
+
+
+def measure(obj: Any, folder: Path, rounds: int, levels: tuple[str, ...]) -> Found:
+    """Bytes, seconds of writing, of reading, and of making objects of what was read, by way."""
     writers: dict[str, Callable[[Path], object]] = {
         "zlib 3": lambda path: joblib.dump(obj, path, compress=("zlib", 3)),
         "xz 3": lambda path: joblib.dump(obj, path, compress=("xz", 3)),
@@ -219,21 +229,25 @@ def measure(obj: Any, folder: Path, rounds: int, levels: tuple[str, ...]) -> dic
     paths = {way: folder / way.replace(" ", "") for way in writers}
     writing = {way: seconds(lambda: write(paths[way])) for way, write in writers.items()}
     reading: dict[str, float] = {}
+    loading = dict.fromkeys(paths, 0.0)
     for _ in range(rounds):
         for way, path in paths.items():
             read = (lambda: onecopy.restore(path, folder / "hot")) if way in levels else (lambda: joblib.load(path))
+            (folder / "hot").unlink(missing_ok=True)
             reading[way] = min(seconds(read), reading.get(way, np.inf))
-        for way in ("zlib 3", "fast"):
+            if way in levels:
+                loading[way] = min(seconds(lambda: onecopy.load(folder / "hot")), loading[way] or np.inf)
+        for way in {"zlib 3", "fast"} & writers.keys():
             writing[way] = min(seconds(lambda: writers[way](paths[way])), writing[way])
     for way, path in paths.items():
-        found[way] = (path.stat().st_size, writing[way], reading[way])
+        found[way] = (path.stat().st_size, writing[way], reading[way], loading[way])
         path.unlink()
     return found
 
 
-def add(sums: dict[str, list[float]], found: dict[str, tuple[int, float, float]]) -> None:
+def add(sums: dict[str, list[float]], found: Found) -> None:
     for way, numbers in found.items():
-        sums[way] = [a + b for a, b in zip(sums.get(way, [0, 0, 0]), numbers)]
+        sums[way] = [a + b for a, b in zip(sums.get(way, [0, 0, 0, 0]), numbers)]
 
 
 def main() -> None:
@@ -243,9 +257,11 @@ def main() -> None:
     parser.add_argument("--levels", type=lambda text: tuple(text.split(",")), default=LEVELS)
     parser.add_argument("--only", type=lambda text: set(text.split(",")), default=None)
     options = parser.parse_args()
+    if hasattr(os, "sched_setaffinity"):
+        os.sched_setaffinity(0, {min(os.sched_getaffinity(0))})
     memory = Path(tempfile.mkdtemp(dir="/dev/shm" if Path("/dev/shm").is_dir() else None))
     rows = csv.writer(sys.stdout)
-    rows.writerow(["what", "name", "bytes_in_memory", "way", "bytes", "write_cpu_s", "read_cpu_s"])
+    rows.writerow(["what", "name", "bytes_in_memory", "way", "bytes", "write_cpu_s", "read_cpu_s", "load_cpu_s"])
     sums: dict[str, dict[str, list[float]]] = {"model": {}, "array": {}}
     smaller = {level: 0 for level in options.levels}
     try:
@@ -257,8 +273,8 @@ def main() -> None:
                 found = measure(obj if what == "model" else {"array": obj}, memory, options.rounds, options.levels)
                 add(sums[what], found)
                 size = obj.nbytes if what == "array" else ""
-                for way, (stored, write, read) in found.items():
-                    rows.writerow([what, label, size, way, stored, f"{write:.4f}", f"{read:.5f}"])
+                for way, (stored, write, read, load) in found.items():
+                    rows.writerow([what, label, size, way, stored, f"{write:.4f}", f"{read:.5f}", f"{load:.5f}"])
                 sys.stdout.flush()
                 if what == "array":
                     xz = found["xz 3"][0]
@@ -279,6 +295,10 @@ def judge(sums: dict[str, list[float]], smaller: dict[str, int]) -> None:
         sign = ">=" if at_least else "<"
         print(f"{'ok' if holds else 'NO':3} {promise}: {value:.3f}, promised {sign} {bound}", file=sys.stderr)
 
+    for level, peer in (("default", "xz 3"), ("best", "xz 3"), ("fast", "zlib 3")):
+        if level in sums:
+            times = sums[peer][2] / (sums[level][2] + sums[level][3])
+            print(f"    {level}: restoring and loading, times as fast as {peer}: {times:.3f}", file=sys.stderr)
     for level in (level for level in ("default", "best") if level in sums):
         line(f"{level}: bytes of all models, as part of xz 3", sums[level][0] / sums["xz 3"][0], 1, False)
         line(f"{level}: kinds of arrays smaller than xz 3, of 18", smaller[level], 16, True)

@@ -16,7 +16,7 @@ use crate::format::{PART_ALIGN, align_up};
 /// Bytes that are written at once, at multiples of their number.
 pub(super) const CHUNK: usize = 2 << 20;
 /// What a small file needs; clearing more memory would take longer than to write it.
-const FIRST: usize = 32 << 10;
+pub(super) const FIRST: usize = 32 << 10;
 /// Chunks that are being written or wait for it.
 const SPARE: usize = 2;
 
@@ -35,6 +35,12 @@ impl Chunk {
     /// The chunk in which `offset` lies; what is before `offset` is left alone.
     pub(super) fn at(offset: u64) -> Self {
         Chunk::of(vec![0; CHUNK], offset)
+    }
+
+    /// The chunk that starts with `used` of `bytes`.
+    pub(super) fn filled(mut bytes: Vec<u8>, start: u64, used: usize) -> Self {
+        bytes.truncate(CHUNK);
+        Chunk { bytes, start, skip: 0, used }
     }
 
     /// The same in memory that has served another chunk.

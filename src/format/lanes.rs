@@ -64,11 +64,6 @@ impl<'a> Lane<'a> {
         Ok(Lane { array, chunk, offset, len, left: len, hasher, sums, fresh: 0 })
     }
 
-    /// Bytes of the array.
-    pub(super) fn len(&self) -> u64 {
-        self.len
-    }
-
     /// Offset behind the array.
     pub(super) fn end(&self) -> Result<u64, WriteError> {
         let full = || WriteError::Output { offset: self.offset, source: io::ErrorKind::FileTooLarge.into() };

@@ -4,15 +4,18 @@
 use std::borrow::Cow;
 use std::collections::HashMap;
 use std::io::{self, Seek, Write};
+use std::mem;
 use std::ops::Range;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::thread;
 
-use rayon::ThreadPool;
 use rayon::prelude::*;
 
 use crate::format::codec::pack::{Packer, Packing};
 use crate::format::codec::stream::Scratch;
 use crate::format::codec::{Codec, Level, Storage, Trials};
 use crate::format::digest::Digest;
+use crate::format::hashes::{ArrayHash, BlockHash};
 use crate::format::header::{INCOMPAT_COPIES, INCOMPAT_FILTERED, INCOMPAT_PARTS, INCOMPAT_UNITS};
 use crate::format::lanes::NewArray;
 use crate::format::parts::pack;
@@ -28,8 +31,14 @@ const MIN_COPY: u64 = 64;
 pub(crate) trait BlockSource: Sync {
     /// BLAKE3 of its bytes, as far as it is known.
     fn digest(&self) -> Digest;
-    /// The bytes of block `number`.
+    /// Whether this process has computed that digest itself, from these bytes.
+    fn is_hashed(&self) -> bool;
+    /// The bytes of block `number`, compared with its checksums.
     fn block<'a>(&'a self, number: u64, scratch: &'a mut Scratch) -> io::Result<&'a [u8]>;
+    /// CRC32 of the bytes of block `number`.
+    fn crc(&self, number: u64) -> u32;
+    /// Some bytes, compared with nothing; `None` if they would have to be decoded.
+    fn peek(&self, range: Range<u64>) -> Option<&[u8]>;
     /// Is told of bytes that are done with.
     fn done(&self, bytes: usize);
 }
@@ -39,6 +48,15 @@ pub(crate) struct PackedArrays {
     level: Level,
     /// Arrays with bytes of their own, by digest and length.
     known: HashMap<([u8; 32], u64), ArrayId>,
+    /// One for each thread.
+    packers: Vec<Mutex<Packer>>,
+}
+
+impl PackedArrays {
+    fn packer(&self) -> MutexGuard<'_, Packer> {
+        let own = rayon::current_thread_index().unwrap_or(0) % self.packers.len();
+        self.packers[own].lock().unwrap_or_else(PoisonError::into_inner)
+    }
 }
 
 /// The blocks of one array.
@@ -62,6 +80,9 @@ impl Blocks<'_> {
     }
 
     fn range(&self, range: Range<u64>) -> io::Result<Vec<u8>> {
+        if let Some(bytes) = self.source.peek(range.clone()) {
+            return Ok(bytes.to_vec());
+        }
         let mut bytes = Vec::with_capacity((range.end - range.start) as usize);
         let mut scratch = Scratch::default();
         let mut at = range.start;
@@ -89,7 +110,9 @@ impl<W: Write + Seek + Send> Writer<W> {
     pub(crate) fn packing(out: W, level: Level) -> Result<Self, WriteError> {
         let mut writer = Writer::new(out, Codec::Raw)?;
         writer.features = INCOMPAT_PARTS;
-        writer.packing = Some(PackedArrays { level, known: HashMap::new() });
+        let threads = thread::available_parallelism().map_or(1, usize::from);
+        let packers = (0..threads).map(|_| Mutex::new(Packer::new(level))).collect();
+        writer.packing = Some(PackedArrays { level, known: HashMap::new(), packers });
         Ok(writer)
     }
 
@@ -109,12 +132,11 @@ impl<W: Write + Seek + Send> Writer<W> {
         self.names.insert(array.name.to_owned());
         let offset = self.out.align(alignment(Storage::Filtered, len))?;
         let blocks = Blocks { name: array.name, len, source };
-        let level = self.packing.as_ref().map_or(Level::Default, |packing| packing.level);
         let same = self.same_as(&blocks);
         let stored = match same {
             Some(id) => {
                 self.features |= INCOMPAT_COPIES;
-                let digest = hash(&blocks)?;
+                let digest = if source.is_hashed() { source.digest() } else { hash(&blocks)? };
                 let (storage, trials) = (Storage::Copy, Trials::default());
                 let copy_of = Some(id);
                 Stored {
@@ -129,19 +151,20 @@ impl<W: Write + Seek + Send> Writer<W> {
                 }
             }
             None => {
-                let mut choose = || {
-                    let choice = Packing::choose(array.info, len, level, &|range| blocks.range(range));
-                    choice.map_err(|source| blocks.error(0, source))
-                };
                 let (storage, written, digest, trials) = match units.filter(|_| len >= SHARED_FROM) {
                     Some(units) => {
                         self.features |= INCOMPAT_UNITS;
+                        let level = self.packing.as_ref().map_or(Level::Default, |packing| packing.level);
+                        let mut choose = || choose(array, &blocks, level, &mut Packer::new(level));
                         let (written, digest, trials) = self.share_blocks(&blocks, units, &mut choose)?;
                         (Storage::Units, written, digest, trials)
                     }
                     None => {
                         self.features |= INCOMPAT_FILTERED;
-                        let packing = choose()?;
+                        let packing = match &self.packing {
+                            Some(all) => choose(array, &blocks, all.level, &mut all.packer())?,
+                            None => Packing::default(),
+                        };
                         let (written, digest) = self.pack_blocks(&blocks, &packing)?;
                         (Storage::Filtered, written, digest, packing.trials)
                     }
@@ -179,28 +202,35 @@ impl<W: Write + Seek + Send> Writer<W> {
     fn pack_blocks(
         &mut self,
         blocks: &Blocks<'_>,
-        packing: &Packing,
+        how: &Packing,
     ) -> Result<(Vec<Block>, Digest), WriteError> {
         let count = blocks.count();
-        let width = if count > 1 { self.threads()?.current_num_threads() as u64 * 2 } else { 1 };
-        let mut hasher = blake3::Hasher::new();
-        let mut scratch = Scratch::default();
+        if count > 1 {
+            self.threads()?;
+        }
+        let Writer { out, packing: Some(packing), threads, .. } = self else {
+            return Ok((Vec::new(), blocks.source.digest()));
+        };
+        let threads = threads.as_ref().filter(|threads| count > 1 && threads.current_num_threads() > 1);
+        let width = threads.map_or(1, |threads| threads.current_num_threads() * 2);
+        let mut hash = ArrayHash::default();
         let mut written = Vec::new();
-        for first in (0..count).step_by(width as usize) {
-            let numbers = first..(first + width).min(count);
-            let made = make(blocks, packing, numbers.clone(), self.threads.as_ref())?;
-            for (number, packed) in numbers.zip(made) {
-                let bytes = blocks.read(number, &mut scratch)?;
-                hasher.update(bytes);
-                let crc = crc32fast::hash(bytes);
-                let stored_crc = packed.as_ref().map_or(crc, |packed| crc32fast::hash(packed));
-                let stored = packed.map_or(Cow::Borrowed(bytes), Cow::Owned);
-                self.out.put(&stored)?;
-                written.push(Block { crc, stored_crc, stored_len: stored.len() as u32 });
-                blocks.source.done(bytes.len());
+        for first in (0..count).step_by(width) {
+            let numbers = first..(first + width as u64).min(count);
+            let one = |number| make(blocks, how, number, &mut packing.packer());
+            let made: Result<Vec<Made>, _> = match threads {
+                Some(threads) => threads.install(|| numbers.into_par_iter().map(one).collect()),
+                None => numbers.map(one).collect(),
+            };
+            for Made { stored, block, len, hash: own } in made? {
+                out.put(&stored)?;
+                written.push(block);
+                own.into_iter().for_each(|own| hash.push(own));
+                blocks.source.done(len);
             }
         }
-        Ok((written, Digest(*hasher.finalize().as_bytes())))
+        let digest = if blocks.source.is_hashed() { blocks.source.digest() } else { hash.finish() };
+        Ok((written, digest))
     }
 
     /// Writes lists of the units that the blocks consist of.
@@ -239,6 +269,16 @@ impl<W: Write + Seek + Send> Writer<W> {
     }
 }
 
+fn choose(
+    array: &NewArray<'_>,
+    blocks: &Blocks<'_>,
+    level: Level,
+    packer: &mut Packer,
+) -> Result<Packing, WriteError> {
+    let choice = Packing::choose(array.info, blocks.len, level, packer, &|range| blocks.range(range));
+    choice.map_err(|source| blocks.error(0, source))
+}
+
 fn hash(blocks: &Blocks<'_>) -> Result<Digest, WriteError> {
     let mut hasher = blake3::Hasher::new();
     let mut scratch = Scratch::default();
@@ -250,23 +290,31 @@ fn hash(blocks: &Blocks<'_>) -> Result<Digest, WriteError> {
     Ok(Digest(*hasher.finalize().as_bytes()))
 }
 
-/// The stored forms of some blocks; `None` for those that are stored as they are.
-fn make(
-    blocks: &Blocks<'_>,
-    packing: &Packing,
-    numbers: Range<u64>,
-    threads: Option<&ThreadPool>,
-) -> Result<Vec<Option<Vec<u8>>>, WriteError> {
-    let start = || (packing.packer(), Scratch::default());
-    let one = |(packer, scratch): &mut (Packer<'_>, Scratch), number| {
-        let block = blocks.read(number, scratch)?;
-        packer.block(number, block).map_err(|source| WriteError::Output { offset: 0, source })
+/// A block as it is stored.
+struct Made {
+    stored: Vec<u8>,
+    block: Block,
+    /// Bytes that it decodes to.
+    len: usize,
+    /// Unless it is known already.
+    hash: Option<BlockHash>,
+}
+
+fn make(blocks: &Blocks<'_>, how: &Packing, number: u64, packer: &mut Packer) -> Result<Made, WriteError> {
+    let mut scratch = mem::take(&mut packer.scratch);
+    let bytes = blocks.read(number, &mut scratch)?;
+    let packed = packer.block(how, number, bytes);
+    let packed = packed.map_err(|source| WriteError::Output { offset: 0, source })?;
+    let crc = blocks.source.crc(number);
+    let stored_crc = packed.as_ref().map_or(crc, |packed| crc32fast::hash(packed));
+    let stored = packed.unwrap_or_else(|| bytes.to_vec());
+    let hash = (!blocks.source.is_hashed()).then(|| BlockHash::of(bytes, number, blocks.len));
+    let made = Made {
+        block: Block { crc, stored_crc, stored_len: stored.len() as u32 },
+        len: bytes.len(),
+        stored,
+        hash,
     };
-    match threads.filter(|_| numbers.end - numbers.start > 1) {
-        Some(threads) => threads.install(|| numbers.into_par_iter().map_init(start, one).collect()),
-        None => {
-            let mut state = start();
-            numbers.map(|number| one(&mut state, number)).collect()
-        }
-    }
+    packer.scratch = scratch;
+    Ok(made)
 }

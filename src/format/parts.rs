@@ -81,8 +81,9 @@ pub(crate) fn pack(part: &[u8], level: i32) -> Vec<u8> {
     if part.is_empty() {
         return Vec::new();
     }
-    let frame = Encoder::new(level).encode(part).ok().flatten();
+    let mut encoder = Encoder::new(level);
+    let frame = encoder.encode(part).ok().flatten();
     let frame = frame.filter(|frame| part.len() as u64 <= most(frame.len(), u64::MAX));
     let head = (part.len() as u64).to_le_bytes();
-    [&head, frame.as_deref().unwrap_or(part)].concat()
+    [&head, frame.unwrap_or(part)].concat()
 }

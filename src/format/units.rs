@@ -165,7 +165,7 @@ impl Cut {
         for (unit, range) in &self.fresh {
             let piece = bytes.get(range.clone()).unwrap_or_default();
             let start = number * BLOCK as u64 + range.start as u64;
-            let stream = packer.piece(start, piece).map_err(failed)?;
+            let stream = packer.piece(packing, start, piece).map_err(failed)?;
             store.put(unit, &unit.file(stream, piece)).map_err(failed)?;
         }
         Ok(())

@@ -265,13 +265,21 @@ impl<W: Write + Seek + Send> Writer<W> {
         }
         let mut ids = Vec::with_capacity(lanes.len());
         for (array, lane) in arrays.iter().zip(lanes) {
-            // Each fitted when it was checked; together they need not.
-            if !self.index.has_room(array.name, array.info, lane.len().div_ceil(BLOCK as u64)) {
-                return Err(WriteError::IndexFull(array.name.to_owned()));
-            }
-            ids.push(self.push(array, &lane.into_stored()));
+            ids.push(self.push_checked(array, &lane.into_stored())?);
         }
         Ok(ids)
+    }
+
+    /// Notes one of several arrays: each fitted when it was checked, together they need not.
+    pub(super) fn push_checked(
+        &mut self,
+        array: &NewArray<'_>,
+        stored: &Stored,
+    ) -> Result<ArrayId, WriteError> {
+        if !self.index.has_room(array.name, array.info, stored.blocks.len() as u64) {
+            return Err(WriteError::IndexFull(array.name.to_owned()));
+        }
+        Ok(self.push(array, stored))
     }
 
     fn gathered(&mut self, arrays: &[NewArray<'_>], pull: &mut Pull<'_>) -> Result<Vec<ArrayId>, WriteError> {
@@ -353,8 +361,10 @@ impl<W: Write + Seek + Send> Writer<W> {
                 input.fill(&mut batch[filled])?;
                 filled += 1;
             }
-            let encode =
-                |encoder: &mut Encoder, block: &Vec<u8>| (crc32fast::hash(block), encoder.encode(block));
+            let encode = |encoder: &mut Encoder, block: &Vec<u8>| {
+                let frame = encoder.encode(block).map(|frame| frame.map(<[u8]>::to_vec));
+                (crc32fast::hash(block), frame)
+            };
             let encoder = || Encoder::new(level);
             let encoded: Vec<_> = match &self.threads {
                 Some(threads) if filled > 1 => {

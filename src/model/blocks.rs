@@ -1,15 +1,11 @@
 //! The blocks of arrays, decoded and compared with their checksums.
 #![forbid(unsafe_code)]
 
-use std::io::{self, Read};
 use std::ops::Range;
-
-use rayon::ThreadPool;
-use rayon::prelude::*;
 
 use crate::format::BLOCK;
 use crate::format::codec::Storage;
-use crate::format::codec::stream::Scratch;
+use crate::format::codec::stream::{Decoder, Scratch};
 use crate::format::table::{Block, Segment};
 use crate::model::Model;
 
@@ -76,25 +72,26 @@ impl<D: AsRef<[u8]>> Model<D> {
         })
     }
 
-    /// Fills `scratch.bytes` with the decoded bytes of a block.
-    pub(crate) fn decode(&self, place: &Place<'_>, scratch: &mut Scratch) -> Result<(), Damage> {
-        scratch.bytes.resize(place.decoded_len(), 0);
-        if place.segment.storage == Storage::Units {
-            self.join_units(place, scratch)?;
-            return self.check_crc(place, "decoded", place.block.crc, &scratch.bytes);
+    /// Fills `out` with the decoded bytes of a block, and compares them with its checksums.
+    pub(crate) fn decode(
+        &self,
+        place: &Place<'_>,
+        out: &mut [u8],
+        decoder: &mut Decoder,
+    ) -> Result<(), Damage> {
+        match place.segment.storage {
+            Storage::Units => self.join_units(place, out, decoder)?,
+            storage if place.is_encoded() => {
+                let stored = self.stored(place)?;
+                let decoded = match storage {
+                    Storage::Filtered => decoder.streams(stored, out),
+                    _ => decoder.frame(stored, out),
+                };
+                decoded.map_err(|problem| self.damage(place, &problem))?;
+            }
+            _ => out.copy_from_slice(self.bytes(place.range())),
         }
-        let Scratch { bytes, decoder } = scratch;
-        if place.is_encoded() {
-            let stored = self.stored(place)?;
-            let decoded = match place.segment.storage {
-                Storage::Filtered => decoder.streams(stored, bytes),
-                _ => decoder.frame(stored, bytes),
-            };
-            decoded.map_err(|problem| self.damage(place, &problem))?;
-        } else {
-            bytes.copy_from_slice(self.bytes(place.range()));
-        }
-        self.check_crc(place, "decoded", place.block.crc, bytes)
+        self.check_crc(place, "decoded", place.block.crc, out)
     }
 
     /// The bytes of a block as they are in the file, compared with their checksum.
@@ -111,8 +108,10 @@ impl<D: AsRef<[u8]>> Model<D> {
         scratch: &'a mut Scratch,
     ) -> Result<&'a [u8], Damage> {
         if place.is_encoded() {
-            self.decode(place, scratch)?;
-            return Ok(&scratch.bytes);
+            let Scratch { bytes, decoder } = scratch;
+            bytes.resize(place.decoded_len(), 0);
+            self.decode(place, bytes, decoder)?;
+            return Ok(bytes);
         }
         self.stored(place)
     }
@@ -140,64 +139,5 @@ impl<D: AsRef<[u8]>> Model<D> {
             end,
             problem: format!("{problem}; {advice}"),
         }
-    }
-
-    /// Reads the decoded bytes of one array from front to back, decoding on `threads` some blocks ahead.
-    pub(crate) fn reader<'a>(&'a self, segment: &'a Segment, threads: &'a ThreadPool) -> BlockReader<'a, D> {
-        let places = self.places(segment).collect();
-        BlockReader { model: self, threads, places, next: 0, ready: Vec::new(), filled: 0, block: 0, at: 0 }
-    }
-}
-
-/// See [`Model::reader`].
-pub(crate) struct BlockReader<'a, D> {
-    model: &'a Model<D>,
-    threads: &'a ThreadPool,
-    places: Vec<Place<'a>>,
-    /// The first block that has not been decoded.
-    next: usize,
-    /// Decoded blocks; the first `filled` are current.
-    ready: Vec<Scratch>,
-    filled: usize,
-    /// The block being handed out, and how much of it has been.
-    block: usize,
-    at: usize,
-}
-
-impl<D: AsRef<[u8]> + Sync> BlockReader<'_, D> {
-    fn decode_some(&mut self) -> Result<(), Damage> {
-        let width = (self.threads.current_num_threads() * 2).min(self.places.len() - self.next);
-        let places = &self.places[self.next..self.next + width];
-        let buffers = width.max(self.ready.len());
-        self.ready.resize_with(buffers, Scratch::default);
-        let model = self.model;
-        let ready = &mut self.ready[..width];
-        match places {
-            [place] => model.decode(place, &mut ready[0])?,
-            _ => self.threads.install(|| {
-                places.par_iter().zip(ready).try_for_each(|(place, buf)| model.decode(place, buf))
-            })?,
-        }
-        (self.next, self.filled, self.block, self.at) = (self.next + width, width, 0, 0);
-        Ok(())
-    }
-}
-
-impl<D: AsRef<[u8]> + Sync> Read for BlockReader<'_, D> {
-    fn read(&mut self, out: &mut [u8]) -> io::Result<usize> {
-        if self.block == self.filled {
-            if self.next == self.places.len() {
-                return Ok(0);
-            }
-            self.decode_some().map_err(io::Error::other)?;
-        }
-        let left = &self.ready[self.block].bytes[self.at..];
-        let n = left.len().min(out.len());
-        out[..n].copy_from_slice(&left[..n]);
-        self.at += n;
-        if n == left.len() {
-            (self.block, self.at) = (self.block + 1, 0);
-        }
-        Ok(n)
     }
 }

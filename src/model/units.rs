@@ -7,7 +7,7 @@ use std::io::Read;
 use std::path::{Path, PathBuf};
 
 use crate::format::codec::Storage;
-use crate::format::codec::stream::{Decoder, Scratch};
+use crate::format::codec::stream::Decoder;
 use crate::format::table::Segment;
 use crate::format::units::Unit;
 use crate::mapping::{MapError, open_regular};
@@ -118,13 +118,17 @@ impl<D: AsRef<[u8]>> Model<D> {
     }
 
     /// Fills `scratch.bytes`, as long as the block, with those of its units.
-    pub(super) fn join_units(&self, place: &Place<'_>, scratch: &mut Scratch) -> Result<(), Damage> {
+    pub(super) fn join_units(
+        &self,
+        place: &Place<'_>,
+        out: &mut [u8],
+        decoder: &mut Decoder,
+    ) -> Result<(), Damage> {
         let units = self.units_of(place)?;
         let Some(folder) = &self.units else {
             return Err(self.damage(place, "consists of units, and where they are is not known"));
         };
-        let Scratch { bytes, decoder } = scratch;
-        let mut rest = &mut bytes[..];
+        let mut rest = out;
         for unit in units {
             let out;
             // The list has been found to add up to the block.

@@ -188,7 +188,7 @@ impl Dump {
             let written =
                 write_model(&mut Ahead::new(&mut hot, false), self.foreign, &contents).map_err(failed)?;
             let (bytes, digest) =
-                archive_into(hot, file, path, level, progress).map_err(DumpError::Archive)?;
+                archive_into(hot, file, path, level, options.sync, progress).map_err(DumpError::Archive)?;
             Ok(Written { bytes, digest, ..written })
         };
         let published = if options.sync { publish(path, write) } else { publish_unsynced(path, write) };

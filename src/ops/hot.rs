@@ -203,7 +203,7 @@ fn restored_in_memory(
         return Err(refused(io::Error::new(io::ErrorKind::QuotaExceeded, message)));
     }
     let mut file = memory::create().map_err(refused)?;
-    restore_into(archive, &mut file, Path::new("memory"), progress).map_err(|error| match error {
+    restore_into(archive, &mut file, Path::new("memory"), false, progress).map_err(|error| match error {
         RewriteError::Write { source: WriteError::Output { source, .. }, .. } => refused(source),
         error => error.into(),
     })?;
@@ -269,7 +269,7 @@ fn restore_to(
     let mode = archive.data().mode();
     cache.make_room(lock).map_err(failed)?;
     let published = cache.publish(lock, |file, dst| {
-        restore_into(archive, file, dst, progress)?;
+        restore_into(archive, file, dst, true, progress)?;
         // Whom the archive does not let read may not read this file either.
         let readable = Permissions::from_mode(0o400 | (mode & 0o444));
         let unset = |source| WriteError::Output { offset: 0, source };
@@ -282,11 +282,13 @@ fn restore_to(
             PublishError::Step(step) => RewriteError::Publish(step),
         };
         match error {
-            error @ (RewriteError::Write { .. } | RewriteError::Publish(_)) => HotError::Write {
-                path: path.to_owned(),
-                folder: cache.folder().to_owned(),
-                source: Box::new(error),
-            },
+            error @ (RewriteError::Write { .. } | RewriteError::Publish(_) | RewriteError::NoRoom { .. }) => {
+                HotError::Write {
+                    path: path.to_owned(),
+                    folder: cache.folder().to_owned(),
+                    source: Box::new(error),
+                }
+            }
             error => error.into(),
         }
     })?;

@@ -3,17 +3,19 @@
 
 use std::fs::File;
 use std::io;
+use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use rayon::{ThreadPool, ThreadPoolBuilder};
 
-use crate::format::codec::stream::Scratch;
-use crate::format::codec::{Codec, Level};
+use crate::format::codec::stream::{Decoder, Scratch};
+use crate::format::codec::{Codec, Level, Storage};
 use crate::format::digest::Digest;
 use crate::format::error::FormatError;
 use crate::format::lanes::NewArray;
 use crate::format::packed::BlockSource;
+use crate::format::restored::DecodeBlocks;
 use crate::format::table::Segment;
 use crate::format::units::UnitStore;
 use crate::format::writer::{WriteError, Writer};
@@ -22,7 +24,11 @@ use crate::mapping::Mapping;
 use crate::model::blocks::Place;
 use crate::model::{Model, OpenError};
 use crate::ops::versions::Sharing;
-use crate::store::fs::{PublishError, StepError, publish};
+use crate::store::ahead::Ahead;
+use crate::store::fs::{PublishError, StepError, free_bytes, publish};
+
+/// From this many bytes on, restoring is worth threads.
+const THREADS_FROM: u64 = 4 << 20;
 
 /// How a file is archived.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -89,6 +95,22 @@ pub enum RewriteError {
     /// The target cannot be published.
     #[error(transparent)]
     Publish(StepError),
+    /// There is less room than the content takes.
+    #[error(
+        "cannot write {}: the arrays take {needed} bytes, {free} are free there; make room, write elsewhere, or do not \
+         trust the archive",
+        path.display()
+    )]
+    NoRoom {
+        /// The target.
+        path: PathBuf,
+        /// Bytes of the arrays as they are in memory.
+        needed: u64,
+        /// Bytes that the file system can take.
+        free: u64,
+        /// What the system would have said.
+        source: io::Error,
+    },
     /// No thread could be started.
     #[error("cannot start threads")]
     Threads(#[source] rayon::ThreadPoolBuildError),
@@ -123,19 +145,20 @@ pub(crate) fn restored_len(model: &Model<Mapping>) -> u64 {
 }
 
 /// Writes the content of an open archive to an empty file, ready to be mapped, and compares it with its digest. `dst`
-/// is for messages.
+/// is for messages; `sync` says whether the file shall be on disk in the end.
 pub(crate) fn restore_into(
     archive: &Model<Mapping>,
     file: &mut File,
     dst: &Path,
+    sync: bool,
     progress: OnProgress<'_>,
 ) -> Result<(), RewriteError> {
     let src = archive.data().path();
     let features = |source| RewriteError::Features { path: src.to_owned(), source };
     archive.prologue().check_rewritable().map_err(features)?;
-    let threads = ThreadPoolBuilder::new().build().map_err(RewriteError::Threads)?;
-    let work = Rewrite { model: archive, src, dst, level: None, units: None, threads: &threads, progress };
-    work.write(file).map(drop)
+    Rewrite { model: archive, src, dst, level: None, units: None, own: false, sync, progress }
+        .write(file)
+        .map(drop)
 }
 
 /// Writes the content of `hot`, a model file without a name, to `file` in compressed form. `path` is for messages.
@@ -144,16 +167,23 @@ pub(super) fn archive_into(
     file: &mut File,
     path: &Path,
     level: Level,
+    sync: bool,
     progress: OnProgress<'_>,
 ) -> Result<(u64, Digest), RewriteError> {
     let mapping = Mapping::of_file(hot, path).map_err(OpenError::Map)?;
     let opened = Model::from_bytes(mapping);
     let model = opened.map_err(|source| OpenError::Format { path: path.to_owned(), source })?;
-    let threads = ThreadPoolBuilder::new().build().map_err(RewriteError::Threads)?;
-    let level = Some(level);
-    let work =
-        Rewrite { model: &model, src: path, dst: path, level, units: None, threads: &threads, progress };
-    work.write(file)
+    Rewrite {
+        model: &model,
+        src: path,
+        dst: path,
+        level: Some(level),
+        units: None,
+        own: true,
+        sync,
+        progress,
+    }
+    .write(file)
 }
 
 pub(super) fn rewrite(
@@ -166,8 +196,7 @@ pub(super) fn rewrite(
     let model = Model::open(src)?;
     let features = |source| RewriteError::Features { path: src.to_owned(), source };
     model.prologue().check_rewritable().map_err(features)?;
-    let threads = ThreadPoolBuilder::new().build().map_err(RewriteError::Threads)?;
-    let work = Rewrite { model: &model, src, dst, level, units, threads: &threads, progress };
+    let work = Rewrite { model: &model, src, dst, level, units, own: false, sync: true, progress };
     let (bytes, digest) = publish(dst, |file| work.write(file)).map_err(|error| match error {
         PublishError::Write(error) => error,
         PublishError::Step(error) => RewriteError::Publish(error),
@@ -183,7 +212,10 @@ struct Rewrite<'a> {
     level: Option<Level>,
     /// Where an archive of versions keeps what it shares.
     units: Option<&'a dyn UnitStore>,
-    threads: &'a ThreadPool,
+    /// Whether this process has just written the source, and nobody else has seen it.
+    own: bool,
+    /// Whether the file shall be on disk in the end.
+    sync: bool,
     progress: OnProgress<'a>,
 }
 
@@ -196,26 +228,38 @@ impl Rewrite<'_> {
         let model = self.model;
         let padding = |source| OpenError::Format { path: self.src.to_owned(), source };
         model.check_gaps().map_err(padding)?;
-        let total_bytes = model.index().segments().iter().map(|segment| segment.raw_len).sum();
+        let total_bytes = restored_len(model);
         let done = AtomicU64::new(0);
         let told = Told { done: &done, total_bytes, progress: self.progress };
-        let writer = match self.level {
-            None => Writer::new(file, Codec::Raw),
-            Some(level) => Writer::packing(file, level),
-        };
-        let mut writer = writer.map_err(failed)?;
-        for segment in model.index().segments() {
-            let name = model.index().name(segment);
-            let array = NewArray { name, info: &segment.info, role: segment.role };
-            let written = match self.level {
-                None => {
-                    let mut input = Counted { reader: model.reader(segment, self.threads), told };
-                    writer.array(name, array.info, array.role, &mut input)
-                }
-                Some(_) => writer.packed(&array, &Packed::of(model, segment, told), self.units),
-            };
-            written.map_err(failed)?;
+        let segments = model.index().segments();
+        let arrays: Vec<NewArray<'_>> = segments.iter().map(|segment| new_array(model, segment)).collect();
+        if self.level.is_none() {
+            self.check_room(file, total_bytes)?;
         }
+        let mut file = Ahead::new(file, self.sync);
+        let writer = match self.level {
+            None => {
+                let threads = threads(total_bytes).map_err(RewriteError::Threads)?;
+                let places = segments.iter().map(|segment| model.places(segment).collect()).collect();
+                let blocks = Restored { model, places, told };
+                Writer::new(&mut file, Codec::Raw).and_then(|mut writer| {
+                    writer.restored(&arrays, &blocks, threads.as_ref())?;
+                    Ok(writer)
+                })
+            }
+            Some(level) => Writer::packing(&mut file, level).and_then(|mut writer| {
+                for (array, segment) in arrays.iter().zip(segments) {
+                    let places = model.places(segment).collect();
+                    writer.packed(
+                        array,
+                        &Packed { model, segment, own: self.own, places, told },
+                        self.units,
+                    )?;
+                }
+                Ok(writer)
+            }),
+        };
+        let writer = writer.map_err(failed)?;
         if let Some(units) = self.units {
             units.end().map_err(|source| failed(WriteError::Output { offset: 0, source }))?;
         }
@@ -224,9 +268,35 @@ impl Rewrite<'_> {
         if found != expected {
             return Err(RewriteError::Digest { path: self.src.to_owned(), expected, found });
         }
-        let len = file.metadata().map_err(|source| failed(WriteError::Output { offset: 0, source }))?.len();
+        let len = file.len().map_err(|source| failed(WriteError::Output { offset: 0, source }))?;
         Ok((len, found))
     }
+}
+
+impl Rewrite<'_> {
+    /// Refuses to fill a disk with less than all of the content.
+    fn check_room(&self, file: &File, needed: u64) -> Result<(), RewriteError> {
+        match free_bytes(file) {
+            Some(free) if free < needed => {
+                let source = io::ErrorKind::StorageFull.into();
+                Err(RewriteError::NoRoom { path: self.dst.to_owned(), needed, free, source })
+            }
+            _ => Ok(()),
+        }
+    }
+}
+
+fn new_array<'a>(model: &'a Model<Mapping>, segment: &'a Segment) -> NewArray<'a> {
+    NewArray { name: model.index().name(segment), info: &segment.info, role: segment.role }
+}
+
+/// Threads to restore `bytes` with; `None` if there is only one, or starting more would take longer.
+fn threads(bytes: u64) -> Result<Option<ThreadPool>, rayon::ThreadPoolBuildError> {
+    if bytes < THREADS_FROM {
+        return Ok(None);
+    }
+    let threads = ThreadPoolBuilder::new().build()?;
+    Ok(Some(threads).filter(|threads| threads.current_num_threads() > 1))
 }
 
 /// Tells how far the work has come.
@@ -247,25 +317,40 @@ impl Told<'_> {
 /// The blocks of an array, decoded where that is needed.
 struct Packed<'a> {
     model: &'a Model<Mapping>,
-    digest: Digest,
+    segment: &'a Segment,
+    /// Whether the digest was computed by this process when it wrote the file.
+    own: bool,
     places: Vec<Place<'a>>,
     told: Told<'a>,
 }
 
-impl<'a> Packed<'a> {
-    fn of(model: &'a Model<Mapping>, segment: &'a Segment, told: Told<'a>) -> Self {
-        Packed { model, digest: segment.digest, places: model.places(segment).collect(), told }
+impl Packed<'_> {
+    fn place(&self, number: u64) -> Option<&Place<'_>> {
+        self.places.get(usize::try_from(number).ok()?)
     }
 }
 
 impl BlockSource for Packed<'_> {
     fn digest(&self) -> Digest {
-        self.digest
+        self.segment.digest
+    }
+
+    fn is_hashed(&self) -> bool {
+        self.own
+    }
+
+    fn crc(&self, number: u64) -> u32 {
+        self.place(number).map_or(0, |place| place.block.crc)
+    }
+
+    fn peek(&self, range: Range<u64>) -> Option<&[u8]> {
+        let segment = Some(self.segment).filter(|segment| segment.storage == Storage::Raw)?;
+        let all = self.model.bytes(segment.range());
+        all.get(usize::try_from(range.start).ok()?..usize::try_from(range.end).ok()?)
     }
 
     fn block<'a>(&'a self, number: u64, scratch: &'a mut Scratch) -> io::Result<&'a [u8]> {
-        let place = usize::try_from(number).ok().and_then(|number| self.places.get(number));
-        let place = place.ok_or(io::ErrorKind::UnexpectedEof)?;
+        let place = self.place(number).ok_or(io::ErrorKind::UnexpectedEof)?;
         self.model.checked(place, scratch).map_err(io::Error::other)
     }
 
@@ -274,16 +359,59 @@ impl BlockSource for Packed<'_> {
     }
 }
 
-/// Tells how much has been read.
-struct Counted<'a, R> {
-    reader: R,
+/// All blocks of a file, decoded where they are wanted.
+struct Restored<'a> {
+    model: &'a Model<Mapping>,
+    places: Vec<Vec<Place<'a>>>,
     told: Told<'a>,
 }
 
-impl<R: io::Read> io::Read for Counted<'_, R> {
-    fn read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
-        let n = self.reader.read(buf)?;
-        self.told.more(n as u64);
-        Ok(n)
+impl DecodeBlocks for Restored<'_> {
+    fn decode(&self, array: usize, number: u64, out: &mut [u8], decoder: &mut Decoder) -> io::Result<u32> {
+        let places = self.places.get(array).ok_or(io::ErrorKind::UnexpectedEof)?;
+        let place = usize::try_from(number).ok().and_then(|number| places.get(number));
+        let place = place.ok_or(io::ErrorKind::UnexpectedEof)?;
+        self.model.decode(place, out, decoder).map_err(io::Error::other)?;
+        Ok(place.block.crc)
+    }
+
+    fn done(&self, bytes: u64) {
+        self.told.more(bytes);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::Cursor;
+
+    use super::*;
+    use crate::format::writer::Parts;
+
+    #[test]
+    fn what_the_disk_has_no_room_for_is_refused_before_it_is_written() {
+        let dir = tempfile::tempdir().unwrap();
+        let [hot, dst] = ["hot", "restored"].map(|name| dir.path().join(name));
+        let (bytes, _) =
+            Writer::new(Cursor::new(Vec::new()), Codec::Raw).unwrap().finish(&Parts::default()).unwrap();
+        publish(&hot, |file| io::Write::write_all(file, &bytes.into_inner())).unwrap();
+        let model = Model::open(&hot).unwrap();
+        let work = Rewrite {
+            model: &model,
+            src: &hot,
+            dst: &dst,
+            level: None,
+            units: None,
+            own: false,
+            sync: false,
+            progress: &|_| {},
+        };
+        let file = File::open(&hot).unwrap();
+        assert!(work.check_room(&file, 1).is_ok());
+        let error = work.check_room(&file, u64::MAX).unwrap_err();
+        assert!(matches!(&error, RewriteError::NoRoom { needed: u64::MAX, .. }), "{error}");
+        assert!(
+            error.to_string().contains("make room, write elsewhere, or do not trust the archive"),
+            "{error}"
+        );
     }
 }

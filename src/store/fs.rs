@@ -330,6 +330,14 @@ pub(crate) fn publish_by<S: Steps, T, E: std::error::Error + 'static>(
     Ok(value)
 }
 
+/// Bytes that the file system of `file` can take; `None` if it does not say.
+#[allow(clippy::useless_conversion, reason = "blocks are counted in 32 bits on some systems")]
+pub(crate) fn free_bytes(file: &File) -> Option<u64> {
+    let system = nix::sys::statvfs::fstatvfs(file).ok()?;
+    let (blocks, size) = (u64::from(system.blocks_available()), u64::from(system.fragment_size()));
+    (system.blocks() > 0).then(|| blocks.saturating_mul(size))
+}
+
 /// A file without a name in `dir`, gone when it is closed: room for bytes that do not fit in memory.
 ///
 /// # Errors

@@ -4,6 +4,7 @@ mod architecture;
 mod codec_regressions;
 mod cold;
 mod convert;
+mod damage;
 mod examples;
 mod format;
 mod golden;

@@ -4,7 +4,7 @@
 use std::io;
 
 use crate::format::codec::columns::{self, Fields};
-use crate::format::codec::dictionary;
+use crate::format::codec::dictionary::{Distinct, Ordering};
 use crate::format::codec::recipe::{Filter, Recipe, Streams};
 use crate::format::codec::{Level, Trial, Trials, Way};
 use crate::format::dtype::{Dtype, Kind, Plain, Record};
@@ -23,6 +23,8 @@ const MAX_OWN_COLUMNS: usize = 64;
 pub(super) struct Choice {
     pub(super) recipe: Recipe,
     pub(super) trials: Trials,
+    /// What the recipe makes of the sample, unless it is stored as it is.
+    pub(super) stream: Option<Vec<u8>>,
 }
 
 /// The bytes of one record, if an array can be taken apart into columns.
@@ -38,13 +40,18 @@ pub(super) fn row_len(info: &ArrayInfo) -> usize {
 }
 
 /// Tries what may suit the array on a sample, whole rows of it.
-pub(super) fn choose(info: &ArrayInfo, sample: &[u8], level: Level) -> io::Result<Choice> {
-    let mut trying = Trying { streams: Streams::new(level.trial_zstd()), level };
+pub(super) fn choose(
+    info: &ArrayInfo,
+    sample: &[u8],
+    level: Level,
+    streams: &mut Streams,
+) -> io::Result<Choice> {
+    let mut trying = Trying { streams, level };
     let mut best = Best::new(sample.len());
     let row = row_len(info);
     match &info.dtype {
         Dtype::Record(record) => {
-            trying.plain(sample, 1, &mut best)?;
+            trying.plain(sample, 1, false, &mut best)?;
             if let Some(groups) = fields(record) {
                 let recipe = trying.columns(sample, row, groups)?;
                 trying.offer(recipe, Way::Fields, sample, &mut best)?;
@@ -52,12 +59,12 @@ pub(super) fn choose(info: &ArrayInfo, sample: &[u8], level: Level) -> io::Resul
         }
         Dtype::Plain(plain) => {
             let width = element(plain);
-            trying.plain(sample, width, &mut best)?;
+            trying.plain(sample, width, is_float(plain), &mut best)?;
             trying.dictionary(sample, width, &mut best)?;
             if level != Level::Fast && row > width && row <= MAX_RECORD {
                 trying.transposed(sample, width, row, &mut best)?;
             }
-            if level != Level::Fast && width == 8 && !matches!(plain.kind, Kind::Float | Kind::Complex) {
+            if level != Level::Fast && width == 8 && !is_float(plain) {
                 let halves = vec![Fields { width: 2, count: 1 }; 4];
                 let recipe = trying.columns(sample, 8, halves)?;
                 trying.offer(recipe, Way::Fields, sample, &mut best)?;
@@ -65,6 +72,10 @@ pub(super) fn choose(info: &ArrayInfo, sample: &[u8], level: Level) -> io::Resul
         }
     }
     Ok(best.end())
+}
+
+fn is_float(plain: &Plain) -> bool {
+    matches!(plain.kind, Kind::Float | Kind::Complex)
 }
 
 /// Bytes of what a filter takes as one number.
@@ -103,25 +114,30 @@ fn fields(record: &Record) -> Option<Vec<Fields>> {
     (groups.len() < 256 && (1..=MAX_RECORD).contains(&record)).then_some(groups)
 }
 
-struct Trying {
-    streams: Streams,
+struct Trying<'a> {
+    streams: &'a mut Streams,
     level: Level,
 }
 
-impl Trying {
+impl Trying<'_> {
     fn offer(&mut self, recipe: Recipe, way: Way, sample: &[u8], best: &mut Best) -> io::Result<()> {
         let stream = self.streams.block(&recipe, sample, 0)?;
-        best.offer(recipe, way, stream.map_or(sample.len(), |stream| stream.len()));
+        best.offer(recipe, way, stream);
         Ok(())
     }
 
     /// Filters alone.
-    fn plain(&mut self, sample: &[u8], width: usize, best: &mut Best) -> io::Result<()> {
+    fn plain(&mut self, sample: &[u8], width: usize, float: bool, best: &mut Best) -> io::Result<()> {
+        let fast = self.level == Level::Fast;
         let mut ways = vec![(Filter::NONE, Way::Zstd)];
         if matches!(width, 2 | 4 | 8) {
-            ways.extend([(Filter::SHUFFLE, Way::Shuffle), (Filter::BOTH, Way::DeltaShuffle)]);
+            ways.push((Filter::SHUFFLE, Way::Shuffle));
+            // Floats that are near each other differ by large integers.
+            if !(fast && float) {
+                ways.push((Filter::BOTH, Way::DeltaShuffle));
+            }
         }
-        if self.level != Level::Fast && matches!(width, 1 | 2 | 4 | 8) {
+        if !fast && matches!(width, 1 | 2 | 4 | 8) {
             ways.push((Filter::DELTA, Way::Delta));
         }
         for (filter, way) in ways {
@@ -132,14 +148,21 @@ impl Trying {
 
     fn dictionary(&mut self, sample: &[u8], width: usize, best: &mut Best) -> io::Result<()> {
         let otherwise = best.filter();
-        if dictionary::build(sample, width).is_some() {
-            let filters: &[Filter] = match self.level {
-                Level::Fast => &[Filter::NONE],
-                _ => &[Filter::NONE, Filter::SHUFFLE, Filter::DELTA],
-            };
+        let Some(found) = Distinct::find(sample, width) else { return Ok(()) };
+        let ways: &[(Ordering, &[Filter])] = match self.level {
+            Level::Fast => &[(Ordering::Ascending, &[Filter::NONE])],
+            _ => &[
+                (Ordering::Ascending, &[Filter::NONE, Filter::SHUFFLE, Filter::DELTA]),
+                (Ordering::Frequent, &[Filter::NONE, Filter::SHUFFLE]),
+            ],
+        };
+        for &(ordering, filters) in ways {
+            let found = found.ordered(ordering);
             for &indices in filters {
-                let recipe = Recipe::Dictionary { width, indices, otherwise };
-                self.offer(recipe, Way::Dictionary, sample, best)?;
+                let recipe = Recipe::Dictionary { width, ordering, indices, otherwise };
+                let mut stream = Vec::new();
+                self.streams.dictionary(&found, width, indices, &mut stream)?;
+                best.offer(recipe, Way::Dictionary, Some(stream));
             }
         }
         Ok(())
@@ -167,7 +190,7 @@ impl Trying {
             let column;
             (column, rest) = rest.split_at(fields.len() * whole);
             let mut best = Best::new(column.len());
-            self.plain(column, fields.width, &mut best)?;
+            self.plain(column, fields.width, false, &mut best)?;
             self.dictionary(column, fields.width, &mut best)?;
             chosen.push((fields, best.end().recipe));
         }
@@ -181,22 +204,25 @@ struct Best {
     recipe: Recipe,
     way: Way,
     stored: usize,
+    stream: Option<Vec<u8>>,
     tried: Vec<(Way, usize)>,
 }
 
 impl Best {
     fn new(len: usize) -> Self {
-        Best { len, recipe: Recipe::Stored, way: Way::Stored, stored: len, tried: Vec::new() }
+        Best { len, recipe: Recipe::Stored, way: Way::Stored, stored: len, stream: None, tried: Vec::new() }
     }
 
-    fn offer(&mut self, recipe: Recipe, way: Way, stored: usize) {
+    /// `stream` is none if it would not be shorter than the sample.
+    fn offer(&mut self, recipe: Recipe, way: Way, stream: Option<Vec<u8>>) {
+        let stored = stream.as_ref().map_or(self.len, |stream| stream.len().min(self.len));
         match self.tried.iter_mut().find(|(other, _)| *other == way) {
             Some((_, least)) => *least = stored.min(*least),
             None => self.tried.push((way, stored)),
         }
         let needed = if self.way == Way::Stored { MIN_RATIO } else { MIN_GAIN };
-        if stored as f64 * needed < self.stored as f64 {
-            (self.recipe, self.way, self.stored) = (recipe, way, stored);
+        if (stored as f64) * needed < self.stored as f64 {
+            (self.recipe, self.way, self.stored, self.stream) = (recipe, way, stored, stream);
         }
     }
 
@@ -220,6 +246,7 @@ impl Best {
         // The chosen way first, then the others, best first.
         tried.sort_by_key(|&(way, stored)| (way != self.way, stored));
         let trials = tried.iter().map(|&(way, stored)| Trial { way, ratio: ratio(stored) }).collect();
-        Choice { recipe: self.recipe, trials: Trials { sample: self.len as u32, trials } }
+        let trials = Trials { sample: self.len as u32, trials };
+        Choice { recipe: self.recipe, trials, stream: self.stream }
     }
 }

@@ -60,7 +60,7 @@ impl Level {
     pub(super) fn zstd(self) -> i32 {
         match self {
             Level::Fast => 1,
-            Level::Default => 9,
+            Level::Default => 12,
             Level::Best => 19,
         }
     }

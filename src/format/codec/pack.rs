@@ -6,6 +6,7 @@ use std::ops::Range;
 
 use crate::format::codec::choose::{Choice, choose, row_len};
 use crate::format::codec::recipe::{Recipe, Streams};
+use crate::format::codec::stream::Scratch;
 use crate::format::codec::{Level, Trials};
 use crate::format::{ArrayInfo, BLOCK};
 
@@ -13,63 +14,100 @@ use crate::format::{ArrayInfo, BLOCK};
 const PLACES: u64 = 4;
 /// Arrays shorter than this are compressed without asking how.
 const MIN_SAMPLE: u64 = 64;
+/// Level `fast` looks at this part of an array, but at no less than so many bytes.
+const FAST_PART: u64 = 16;
+const FAST_LEAST: u64 = 16 << 10;
 
 /// Reads bytes of an array.
 pub(crate) type ReadRange<'a> = &'a dyn Fn(Range<u64>) -> io::Result<Vec<u8>>;
 
-/// How the blocks of one array are made.
-pub(crate) struct Packing {
-    recipe: Recipe,
-    level: i32,
-    pub(crate) trials: Trials,
-}
-
-impl Packing {
-    /// Tries ways on a sample of an array of `len` bytes.
-    pub(crate) fn choose(info: &ArrayInfo, len: u64, level: Level, read: ReadRange<'_>) -> io::Result<Self> {
-        let zstd = level.zstd();
-        if len < MIN_SAMPLE {
-            return Ok(Packing { recipe: Recipe::Stored, level: zstd, trials: Trials::default() });
-        }
-        let sample = sample(info, len, level, read)?;
-        let Choice { recipe, trials } = choose(info, &sample, level)?;
-        Ok(Packing { recipe, level: zstd, trials })
-    }
-
-    /// What makes blocks in one thread.
-    pub(crate) fn packer(&self) -> Packer<'_> {
-        Packer { packing: self, streams: Streams::new(self.level) }
-    }
-}
-
-/// Makes blocks of an array.
-pub(crate) struct Packer<'a> {
-    packing: &'a Packing,
+/// What makes blocks in one thread, of one array after the other.
+pub(crate) struct Packer {
     streams: Streams,
+    /// At the level of trials, if that is another one.
+    trials: Option<Streams>,
+    pub(crate) scratch: Scratch,
 }
 
-impl Packer<'_> {
+impl Packer {
+    pub(crate) fn new(level: Level) -> Self {
+        let trials = level.trial_zstd();
+        let trials = (trials != level.zstd()).then(|| Streams::new(trials));
+        Packer { streams: Streams::new(level.zstd()), trials, scratch: Scratch::default() }
+    }
+
     /// The stored form of block `number`; `None` if it is stored as it is.
-    pub(crate) fn block(&mut self, number: u64, block: &[u8]) -> io::Result<Option<Vec<u8>>> {
-        self.piece(number * BLOCK as u64, block)
+    pub(crate) fn block(
+        &mut self,
+        packing: &Packing,
+        number: u64,
+        block: &[u8],
+    ) -> io::Result<Option<Vec<u8>>> {
+        match &packing.whole {
+            Some(whole) => Ok(Some(whole.clone())),
+            None => self.piece(packing, number * BLOCK as u64, block),
+        }
     }
 
     /// The stored form of a piece of a block, from byte `start` of the array on.
-    pub(crate) fn piece(&mut self, start: u64, piece: &[u8]) -> io::Result<Option<Vec<u8>>> {
-        let lead = match &self.packing.recipe {
+    pub(crate) fn piece(
+        &mut self,
+        packing: &Packing,
+        start: u64,
+        piece: &[u8],
+    ) -> io::Result<Option<Vec<u8>>> {
+        let lead = match &packing.recipe {
             Recipe::Columns { record, .. } => {
                 let record = *record as u64;
                 ((record - start % record) % record) as usize
             }
             _ => 0,
         };
-        self.streams.block(&self.packing.recipe, piece, lead.min(piece.len()))
+        self.streams.block(&packing.recipe, piece, lead.min(piece.len()))
+    }
+}
+
+/// How the blocks of one array are made.
+#[derive(Default)]
+pub(crate) struct Packing {
+    recipe: Recipe,
+    /// The only block, if it was the sample.
+    whole: Option<Vec<u8>>,
+    level: Level,
+    pub(crate) trials: Trials,
+}
+
+impl Packing {
+    /// What makes pieces of this array in one thread.
+    pub(crate) fn packer(&self) -> Packer {
+        Packer::new(self.level)
+    }
+
+    /// Tries ways on a sample of an array of `len` bytes.
+    pub(crate) fn choose(
+        info: &ArrayInfo,
+        len: u64,
+        level: Level,
+        packer: &mut Packer,
+        read: ReadRange<'_>,
+    ) -> io::Result<Self> {
+        if len < MIN_SAMPLE {
+            return Ok(Packing { level, ..Packing::default() });
+        }
+        let sample = sample(info, len, level, read)?;
+        let is_whole = packer.trials.is_none() && sample.len() as u64 == len && sample.len() <= BLOCK;
+        let streams = packer.trials.as_mut().unwrap_or(&mut packer.streams);
+        let Choice { recipe, trials, stream } = choose(info, &sample, level, streams)?;
+        Ok(Packing { recipe, whole: stream.filter(|_| is_whole), level, trials })
     }
 }
 
 /// Whole rows from several places of the array, end to end.
 fn sample(info: &ArrayInfo, len: u64, level: Level, read: ReadRange<'_>) -> io::Result<Vec<u8>> {
-    let most = level.sample() as u64;
+    let most = match level {
+        Level::Fast => (len / FAST_PART).clamp(FAST_LEAST, level.sample() as u64),
+        Level::Default | Level::Best => level.sample() as u64,
+    };
     if len <= most {
         return read(0..len);
     }

@@ -2,11 +2,13 @@
 #![forbid(unsafe_code)]
 
 use std::io;
+use std::mem;
 
 use crate::format::codec::columns::{self, Fields};
+use crate::format::codec::dictionary::{Dictionary, Distinct, Ordering};
 use crate::format::codec::stream::{COLUMNS, DELTA, DICTIONARY, SHUFFLE, STORED, ZSTD};
 use crate::format::codec::zstd::Encoder;
-use crate::format::codec::{delta, dictionary, shuffle};
+use crate::format::codec::{delta, shuffle};
 
 /// What is done to elements before they are compressed.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -23,26 +25,35 @@ impl Filter {
 }
 
 /// How the blocks of an array become streams.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) enum Recipe {
     /// As they are.
+    #[default]
     Stored,
     /// Filtered and compressed.
     Filtered { width: usize, filter: Filter },
-    /// As positions in a sorted list of distinct values, where that is possible; else filtered and compressed.
-    Dictionary { width: usize, indices: Filter, otherwise: Filter },
+    /// As positions in a list of distinct values, where that is possible; else filtered and compressed.
+    Dictionary { width: usize, ordering: Ordering, indices: Filter, otherwise: Filter },
     /// Column by column, each in a way of its own. `record` is the sum of the columns.
     Columns { record: usize, groups: Vec<(Fields, Recipe)> },
 }
 
-/// Makes streams, one after the other.
+/// Makes streams, one after the other, in memory that it keeps.
 pub(super) struct Streams {
     zstd: Encoder,
+    differences: Vec<u8>,
+    planes: Vec<u8>,
+    columns: Vec<u8>,
 }
 
 impl Streams {
     pub(super) fn new(level: i32) -> Self {
-        Streams { zstd: Encoder::new(level) }
+        Streams {
+            zstd: Encoder::new(level),
+            differences: Vec::new(),
+            planes: Vec::new(),
+            columns: Vec::new(),
+        }
     }
 
     /// The stream of a block that starts `lead` bytes before its first whole record; `None` if it is not shorter.
@@ -62,12 +73,14 @@ impl Streams {
     }
 
     fn column(&mut self, recipe: &Recipe, bytes: &[u8], out: &mut Vec<u8>) -> io::Result<()> {
-        match recipe {
-            Recipe::Filtered { width, filter } => self.filtered(bytes, *width, *filter, out),
-            Recipe::Dictionary { width, indices, otherwise } => match dictionary::build(bytes, *width) {
-                Some(found) => self.dictionary(&found, *width, *indices, out),
-                None => self.filtered(bytes, *width, *otherwise, out),
-            },
+        match *recipe {
+            Recipe::Filtered { width, filter } => self.filtered(bytes, width, filter, out),
+            Recipe::Dictionary { width, ordering, indices, otherwise } => {
+                match Distinct::find(bytes, width) {
+                    Some(found) => self.dictionary(&found.ordered(ordering), width, indices, out),
+                    None => self.filtered(bytes, width, otherwise, out),
+                }
+            }
             Recipe::Stored | Recipe::Columns { .. } => {
                 out.push(STORED);
                 out.extend_from_slice(bytes);
@@ -77,28 +90,28 @@ impl Streams {
     }
 
     fn filtered(&mut self, bytes: &[u8], width: usize, filter: Filter, out: &mut Vec<u8>) -> io::Result<()> {
-        let mut differences;
+        let Streams { zstd, differences, planes, .. } = self;
         let mut bytes = bytes;
         if filter.delta && delta::is_width(width) {
-            differences = bytes.to_vec();
-            delta::differences(&mut differences, width);
+            differences.clear();
+            differences.extend_from_slice(bytes);
+            delta::differences(differences, width);
             out.extend([DELTA, width as u8]);
-            bytes = &differences;
+            bytes = differences;
         }
         if filter.shuffle && width > 1 {
-            let mut planes = vec![0; bytes.len()];
-            shuffle::shuffle(bytes, width, &mut planes);
+            if planes.len() < bytes.len() {
+                planes.resize(bytes.len(), 0);
+            }
+            let planes = &mut planes[..bytes.len()];
+            shuffle::shuffle(bytes, width, planes);
             out.extend([SHUFFLE, width as u8]);
-            return self.compressed(&planes, out);
+            bytes = planes;
         }
-        self.compressed(bytes, out)
-    }
-
-    fn compressed(&mut self, bytes: &[u8], out: &mut Vec<u8>) -> io::Result<()> {
-        match self.zstd.encode(bytes)? {
+        match zstd.encode(bytes)? {
             Some(frame) => {
                 out.push(ZSTD);
-                out.extend_from_slice(&frame);
+                out.extend_from_slice(frame);
             }
             None => {
                 out.push(STORED);
@@ -108,9 +121,10 @@ impl Streams {
         Ok(())
     }
 
-    fn dictionary(
+    /// The stream of elements that have been looked up.
+    pub(super) fn dictionary(
         &mut self,
-        found: &dictionary::Dictionary,
+        found: &Dictionary,
         width: usize,
         indices: Filter,
         out: &mut Vec<u8>,
@@ -134,7 +148,7 @@ impl Streams {
     ) -> io::Result<()> {
         let whole = block.len().saturating_sub(lead) / record;
         if whole == 0 {
-            return self.compressed(block, out);
+            return self.filtered(block, 1, Filter::NONE, out);
         }
         let (before, rest) = block.split_at(lead);
         let (records, after) = rest.split_at(whole * record);
@@ -150,9 +164,12 @@ impl Streams {
         }
         out.extend_from_slice(before);
         out.extend_from_slice(after);
-        let mut columns = vec![0; records.len()];
+        let mut columns = mem::take(&mut self.columns);
+        if columns.len() < records.len() {
+            columns.resize(records.len(), 0);
+        }
         let fields: Vec<Fields> = groups.iter().map(|(fields, _)| *fields).collect();
-        columns::gather(records, record, &fields, &mut columns);
+        columns::gather(records, record, &fields, &mut columns[..records.len()]);
         let mut rest = &columns[..];
         for (i, (fields, recipe)) in groups.iter().enumerate() {
             let column;
@@ -161,6 +178,7 @@ impl Streams {
             self.column(recipe, column, out)?;
             note_len(out, heads_at + 8 * i + 4, start);
         }
+        self.columns = columns;
         Ok(())
     }
 }

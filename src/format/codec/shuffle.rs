@@ -16,12 +16,29 @@ pub(super) fn shuffle(bytes: &[u8], width: usize, out: &mut [u8]) {
             let pairs = whole.chunks_exact(2).zip(a.iter_mut().zip(b.iter_mut()));
             pairs.for_each(|(from, (a, b))| (*a, *b) = (from[0], from[1]));
         }
+        [a, b, c, d] => {
+            let done = count / 16 * 16;
+            for (at, group) in (0..done).step_by(16).zip(whole.as_chunks::<64>().0) {
+                let split = |half: usize| unzip(group[32 * half..].first_chunk().unwrap_or(&[0; 32]));
+                let [(ac, bd), (ac_, bd_)] = [split(0), split(1)];
+                let ((a_, c_), (b_, d_)) = (unzip(&join(&ac, &ac_)), unzip(&join(&bd, &bd_)));
+                for (plane, row) in [&mut *a, b, c, d].into_iter().zip([a_, b_, c_, d_]) {
+                    plane[at..at + 16].copy_from_slice(&row);
+                }
+            }
+            spread(&whole[done * 4..], &mut planes, done);
+        }
         [_, _, _, _, _, _, _, _] => {
-            let done = count / 8 * 8;
-            for (at, group) in (0..done).step_by(8).zip(whole.chunks_exact(64)) {
-                let rows = transpose(words(group));
-                for (plane, row) in planes.iter_mut().zip(rows) {
-                    plane[at..at + 8].copy_from_slice(&row.to_le_bytes());
+            let done = count / LINE * LINE;
+            for (at, elements) in (0..done).step_by(LINE).zip(whole.chunks_exact(8 * LINE)) {
+                let mut lines = [[0; LINE]; 8];
+                for (i, group) in elements.as_chunks::<128>().0.iter().enumerate() {
+                    for (line, row) in lines.iter_mut().zip(split8(group)) {
+                        line[16 * i..16 * i + 16].copy_from_slice(&row);
+                    }
+                }
+                for (plane, line) in planes.iter_mut().zip(lines) {
+                    plane[at..at + LINE].copy_from_slice(&line);
                 }
             }
             spread(&whole[done * 8..], &mut planes, done);
@@ -59,16 +76,30 @@ fn join2(planes: &[u8], out: &mut [u8]) {
     }
 }
 
+/// Elements that are joined or split at once: a cache line of every plane, since planes lie such that their lines are in each
+/// other's way in the cache.
+const LINE: usize = 64;
+
+/// The line of every plane that starts at element `at`.
+fn lines<const W: usize>(planes: &[u8], count: usize, at: usize) -> [[u8; LINE]; W] {
+    let mut lines = [[0; LINE]; W];
+    for (k, line) in lines.iter_mut().enumerate() {
+        line.copy_from_slice(&planes[k * count + at..k * count + at + LINE]);
+    }
+    lines
+}
+
 fn join4(planes: &[u8], out: &mut [u8]) {
     let count = out.len() / 4;
-    let [a, b, c, d] = [0, 1, 2, 3].map(|k| planes[k * count..(k + 1) * count].as_chunks::<16>().0);
-    let (groups, _) = out.as_chunks_mut::<64>();
-    let done = groups.len() * 16;
-    for ((((to, a), b), c), d) in groups.iter_mut().zip(a).zip(b).zip(c).zip(d) {
-        let (ac, bd) = (zip(a, c), zip(b, d));
-        let [low, high] = [zip_halves(&ac, &bd, 0), zip_halves(&ac, &bd, 16)];
-        to[..32].copy_from_slice(&low);
-        to[32..].copy_from_slice(&high);
+    let done = count / LINE * LINE;
+    for (at, to) in (0..done).step_by(LINE).zip(out.chunks_exact_mut(4 * LINE)) {
+        let [a, b, c, d] = lines::<4>(planes, count, at);
+        let parts = [&a, &b, &c, &d].map(|line| line.as_chunks::<16>().0);
+        for (i, to) in to.as_chunks_mut::<64>().0.iter_mut().enumerate() {
+            let (ac, bd) = (zip(&parts[0][i], &parts[2][i]), zip(&parts[1][i], &parts[3][i]));
+            to[..32].copy_from_slice(&zip_halves(&ac, &bd, 0));
+            to[32..].copy_from_slice(&zip_halves(&ac, &bd, 16));
+        }
     }
     gather(planes, count, 4, done, &mut out[done * 4..]);
 }
@@ -95,19 +126,19 @@ fn zip_halves(a: &[u8; 32], b: &[u8; 32], at: usize) -> [u8; 32] {
 
 fn join8(planes: &[u8], out: &mut [u8]) {
     let count = out.len() / 8;
-    let plane = |k: usize| planes[k * count..(k + 1) * count].as_chunks::<16>().0;
-    let [a, b, c, d] = [0, 1, 2, 3].map(&plane);
-    let [e, f, g, h] = [4, 5, 6, 7].map(plane);
-    let (groups, _) = out.as_chunks_mut::<128>();
-    let done = groups.len() * 16;
-    for (i, to) in groups.iter_mut().enumerate() {
-        let (ae, bf, cg, dh) = (zip(&a[i], &e[i]), zip(&b[i], &f[i]), zip(&c[i], &g[i]), zip(&d[i], &h[i]));
-        for half in 0..2 {
-            let aceg = zip_halves(&ae, &cg, 16 * half);
-            let bdfh = zip_halves(&bf, &dh, 16 * half);
-            let to = &mut to[64 * half..64 * half + 64];
-            to[..32].copy_from_slice(&zip_halves(&aceg, &bdfh, 0));
-            to[32..].copy_from_slice(&zip_halves(&aceg, &bdfh, 16));
+    let done = count / LINE * LINE;
+    for (at, to) in (0..done).step_by(LINE).zip(out.chunks_exact_mut(8 * LINE)) {
+        let lines = lines::<8>(planes, count, at);
+        let parts = lines.each_ref().map(|line| line.as_chunks::<16>().0);
+        for (i, to) in to.as_chunks_mut::<128>().0.iter_mut().enumerate() {
+            let [ae, bf, cg, dh] = [0, 1, 2, 3].map(|k| zip(&parts[k][i], &parts[k + 4][i]));
+            for half in 0..2 {
+                let aceg = zip_halves(&ae, &cg, 16 * half);
+                let bdfh = zip_halves(&bf, &dh, 16 * half);
+                let to = &mut to[64 * half..64 * half + 64];
+                to[..32].copy_from_slice(&zip_halves(&aceg, &bdfh, 0));
+                to[32..].copy_from_slice(&zip_halves(&aceg, &bdfh, 16));
+            }
         }
     }
     gather(planes, count, 8, done, &mut out[done * 8..]);
@@ -122,26 +153,35 @@ fn gather(planes: &[u8], count: usize, width: usize, from: usize, out: &mut [u8]
     }
 }
 
-fn words(group: &[u8]) -> [u64; 8] {
-    let mut words = [0; 8];
-    for (word, bytes) in words.iter_mut().zip(group.as_chunks::<8>().0) {
-        *word = u64::from_le_bytes(*bytes);
+/// Every other byte from the first on, and those between.
+fn unzip(bytes: &[u8; 32]) -> ([u8; 16], [u8; 16]) {
+    let (mut even, mut odd) = ([0; 16], [0; 16]);
+    for i in 0..16 {
+        even[i] = bytes[2 * i];
+        odd[i] = bytes[2 * i + 1];
     }
-    words
+    (even, odd)
 }
 
-/// A square of 8 x 8 bytes with rows and columns exchanged: first its quarters of 4 x 4, then theirs, ...
-fn transpose(mut rows: [u64; 8]) -> [u64; 8] {
-    const STAGES: [(usize, u32, u64); 3] =
-        [(4, 32, 0x0000_0000_ffff_ffff), (2, 16, 0x0000_ffff_0000_ffff), (1, 8, 0x00ff_00ff_00ff_00ff)];
-    for (step, bits, mask) in STAGES {
-        for k in (0..8).filter(|k| k & step == 0) {
-            let swap = ((rows[k] >> bits) ^ rows[k + step]) & mask;
-            rows[k + step] ^= swap;
-            rows[k] ^= swap << bits;
-        }
-    }
-    rows
+fn join(a: &[u8; 16], b: &[u8; 16]) -> [u8; 32] {
+    let mut out = [0; 32];
+    out[..16].copy_from_slice(a);
+    out[16..].copy_from_slice(b);
+    out
+}
+
+/// The planes of 16 elements of 8 bytes: those of even and of odd bytes first, then theirs, ...
+fn split8(group: &[u8; 128]) -> [[u8; 16]; 8] {
+    let parts = group.as_chunks::<32>().0;
+    let [p, q, r, s] = [0, 1, 2, 3].map(|i| unzip(&parts[i]));
+    let halves = |a, b, c, d| {
+        let ((a, b), (c, d)) = (unzip(&join(a, b)), unzip(&join(c, d)));
+        let ((first, third), (second, fourth)) = (unzip(&join(&a, &c)), unzip(&join(&b, &d)));
+        [first, second, third, fourth]
+    };
+    let [a, c, e, g] = halves(&p.0, &q.0, &r.0, &s.0);
+    let [b, d, f, h] = halves(&p.1, &q.1, &r.1, &s.1);
+    [a, b, c, d, e, f, g, h]
 }
 
 #[cfg(test)]

@@ -282,6 +282,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
+    use crate::format::codec::dictionary::Ordering;
     use crate::format::codec::recipe::{Filter, Recipe, Streams};
 
     fn decode(stored: &[u8], len: usize) -> Result<Vec<u8>, String> {
@@ -328,13 +329,16 @@ mod tests {
 
     fn column() -> impl Strategy<Value = Recipe> {
         let width = prop_oneof![Just(1usize), Just(2), Just(4), Just(8)];
-        (width, filter(), filter(), any::<bool>()).prop_map(|(width, filter, indices, distinct)| {
-            if distinct {
-                Recipe::Dictionary { width, indices, otherwise: filter }
-            } else {
-                Recipe::Filtered { width, filter }
-            }
-        })
+        (width, filter(), filter(), any::<[bool; 2]>()).prop_map(
+            |(width, filter, indices, [distinct, frequent])| {
+                if distinct {
+                    let ordering = if frequent { Ordering::Frequent } else { Ordering::Ascending };
+                    Recipe::Dictionary { width, ordering, indices, otherwise: filter }
+                } else {
+                    Recipe::Filtered { width, filter }
+                }
+            },
+        )
     }
 
     fn recipe() -> impl Strategy<Value = Recipe> {

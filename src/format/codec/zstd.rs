@@ -3,18 +3,25 @@
 
 use std::io;
 
-/// Compresses blocks, each by itself.
-pub(crate) struct Encoder(io::Result<zstd::bulk::Compressor<'static>>);
+use zstd::zstd_safe::compress_bound;
+
+/// Compresses blocks, each by itself, in memory that it keeps.
+pub(crate) struct Encoder {
+    compressor: io::Result<zstd::bulk::Compressor<'static>>,
+    frame: Vec<u8>,
+}
 
 impl Encoder {
     pub(crate) fn new(level: i32) -> Self {
-        Encoder(zstd::bulk::Compressor::new(level))
+        Encoder { compressor: zstd::bulk::Compressor::new(level), frame: Vec::new() }
     }
 
     /// Compresses one block; `None` if that does not make it smaller.
-    pub(crate) fn encode(&mut self, block: &[u8]) -> io::Result<Option<Vec<u8>>> {
-        let compressor = self.0.as_mut().map_err(|error| io::Error::from(error.kind()))?;
-        let frame = compressor.compress(block)?;
-        Ok((frame.len() < block.len()).then_some(frame))
+    pub(crate) fn encode(&mut self, block: &[u8]) -> io::Result<Option<&[u8]>> {
+        let compressor = self.compressor.as_mut().map_err(|error| io::Error::from(error.kind()))?;
+        self.frame.clear();
+        self.frame.reserve(compress_bound(block.len()));
+        compressor.compress_to_buffer(block, &mut self.frame)?;
+        Ok(Some(&self.frame[..]).filter(|frame| frame.len() < block.len()))
     }
 }
