@@ -1,6 +1,7 @@
 //! What is done with bytes that may be a model file. The fuzzer calls it, and a plain test replays what it found.
 
-use onecopy::{AlignedBytes, Model, VerifyOptions};
+use ndarray::Array2;
+use onecopy::{AlignedBytes, Model, RunOptions, VerifyOptions};
 
 /// Reads `data` as it is, and once more with checksums and file length made to fit, so that what lies behind them
 /// is reached.
@@ -25,10 +26,40 @@ fn read(data: &[u8]) {
         }
     }
     let _ = model.verify(VerifyOptions { digests: true }, &|_| {});
-    let _ = model.checked_plan();
+    if model.checked_plan().is_ok() {
+        predict(&model);
+    }
     if let Ok(Some(graph)) = model.graph() {
         let _ = graph.encode();
     }
+}
+
+/// Asks an accepted plan for every answer it has: whatever the arrays hold, no kernel may leave them or never end. One row,
+/// a few and enough for a vector of rows take different kernels.
+fn predict(model: &Model<AlignedBytes>) {
+    let n_features = model.n_features().unwrap_or(0) as usize;
+    if n_features > 512 {
+        return;
+    }
+    let options = RunOptions { threads: Some(1), check_finite: false };
+    for n_rows in [1, 7, 70] {
+        let x =
+            Array2::from_shape_fn((n_rows, n_features), |(row, column)| odd_number(row * 31 + column * 7));
+        for method in model.methods() {
+            let _ = model.run(method, &x, &options);
+            let _ = model.run(method, &x.mapv(|value| value as f32), &options);
+        }
+        for member in 0..model.plan().members().len().min(4) as u32 {
+            for method in model.methods() {
+                let _ = model.run_member(member, method, &x, &options);
+            }
+        }
+    }
+}
+
+fn odd_number(i: usize) -> f64 {
+    const ODD: [f64; 8] = [f64::NAN, f64::INFINITY, f64::NEG_INFINITY, -0.0, f64::MAX, 1e-310, -1.0, 3.0];
+    ODD.get(i % 16).copied().unwrap_or((i % 97) as f64 * 0.25 - 12.0)
 }
 
 /// Places of the prologue; see docs/format.md.
