@@ -71,6 +71,7 @@ impl OutputArray {
     }
 
     /// The array of these bytes, whose number is what `info` calls for.
+    #[cfg(feature = "serve")]
     pub(crate) fn from_bytes(info: ArrayInfo, from: &[u8]) -> Self {
         let mut words = vec![0u64; from.len().div_ceil(8)];
         let bytes: &mut [u8] = bytemuck::cast_slice_mut(&mut words);
