@@ -13,7 +13,7 @@ ONECOPY := target/release/onecopy
 BUILT = $${CARGO_TARGET_DIR:-target}/release/onecopy
 FUZZ_SECONDS ?= 60
 
-.PHONY: help setup binary module demo test test-rust test-python check estimators bench bench-archive compare fuzz clean
+.PHONY: help setup binary module demo test test-rust test-python check estimators bench bench-archive compare fuzz miri clean
 
 help: ## List the recipes
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/  make \1\t\2/' | expand -t 22
@@ -83,6 +83,10 @@ fuzz: binary ## Fuzz every parser for FUZZ_SECONDS each, from real models on (ne
 	@tail -c +15 tests/convert/lightgbm/booster.txt >fuzz/corpus/lightgbm_reader/booster
 	@for target in file_reader codecs pickle_reader lightgbm_reader xgboost_reader; do \
 	  $(CARGO) +nightly fuzz run $$target fuzz/corpus/$$target fuzz/regressions/$$target -- -max_len=65536 -max_total_time=$(FUZZ_SECONDS); done
+
+miri: ## Interpret the kernels, also those for AVX-512, which this processor may lack (needs a nightly toolchain with miri)
+	MIRIFLAGS=-Zmiri-disable-isolation RUSTFLAGS="-C target-feature=+avx2,+bmi1,+bmi2,+avx512f,+avx512bw,+avx512vl,+avx512vbmi" \
+	  $(CARGO) +nightly miri test -p onecopy --lib kernels
 
 clean: ## Remove what the recipes made, except the virtual environment
 	rm -rf demo-output bench-output

@@ -15,8 +15,13 @@ const LAYERS: [&[&str]; 7] = [
 ];
 
 /// Files that may hold `unsafe`, each listed in SAFETY.md.
-const UNSAFE_FILES: [&str; 4] =
-    ["mapping.rs", "serve/fork.rs", "engine/kernels/compact.rs", "engine/kernels/avx2.rs"];
+const UNSAFE_FILES: [&str; 5] = [
+    "mapping.rs",
+    "serve/fork.rs",
+    "engine/kernels/compact.rs",
+    "engine/kernels/avx2.rs",
+    "engine/kernels/avx512.rs",
+];
 
 /// Files that cannot forbid unsafe code because a module inside them may hold it; they have none of their own.
 const AROUND_UNSAFE: [&str; 4] = ["lib.rs", "serve/mod.rs", "engine/mod.rs", "engine/kernels/mod.rs"];

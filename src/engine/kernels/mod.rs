@@ -4,8 +4,12 @@
 
 #[cfg(target_arch = "x86_64")]
 pub(super) mod avx2;
+#[cfg(target_arch = "x86_64")]
+pub(super) mod avx512;
 pub(super) mod compact;
 pub(super) mod lanes;
+#[cfg(test)]
+mod tests;
 
 use self::lanes::{Bytes, GroupNodes, Portable, ROWS, Real, Row, Tile};
 use crate::model::plan::lanes::BLOCK;
@@ -18,13 +22,18 @@ pub(super) enum Kernels {
     /// With AVX2.
     #[cfg(target_arch = "x86_64")]
     Avx2(avx2::Avx2),
+    /// With AVX-512 VBMI.
+    #[cfg(target_arch = "x86_64")]
+    Avx512(avx512::Avx512),
 }
 
 impl Kernels {
     /// The fastest here.
     pub(super) fn here() -> Self {
         #[cfg(target_arch = "x86_64")]
-        if let Some(avx2) = avx2::Avx2::here() {
+        if let Some(avx512) = avx512::Avx512::here() {
+            return Kernels::Avx512(avx512);
+        } else if let Some(avx2) = avx2::Avx2::here() {
             return Kernels::Avx2(avx2);
         }
         Kernels::Portable
@@ -33,7 +42,13 @@ impl Kernels {
     /// All that run here.
     #[cfg(test)]
     pub(super) fn all() -> Vec<Self> {
-        vec![Kernels::Portable, Kernels::here()]
+        let mut all = vec![Kernels::Portable];
+        #[cfg(target_arch = "x86_64")]
+        {
+            all.extend(avx2::Avx2::here().map(Kernels::Avx2));
+            all.extend(avx512::Avx512::here().map(Kernels::Avx512));
+        }
+        all
     }
 
     /// See [`lanes::keys`].
@@ -48,6 +63,8 @@ impl Kernels {
             Kernels::Portable => lanes::keys(blocks, values, right, left),
             #[cfg(target_arch = "x86_64")]
             Kernels::Avx2(avx2) => avx2.keys(blocks, values, right, left),
+            #[cfg(target_arch = "x86_64")]
+            Kernels::Avx512(avx512) => avx512.keys(blocks, values, right, left),
         }
     }
 
@@ -67,6 +84,10 @@ impl Kernels {
             (Kernels::Avx2(avx2), true) => avx2.trees_of_tile::<1>(nodes, first, tile, leaves),
             #[cfg(target_arch = "x86_64")]
             (Kernels::Avx2(avx2), false) => avx2.trees_of_tile::<2>(nodes, first, tile, leaves),
+            #[cfg(target_arch = "x86_64")]
+            (Kernels::Avx512(avx512), true) => avx512.trees_of_tile::<1>(nodes, first, tile, leaves),
+            #[cfg(target_arch = "x86_64")]
+            (Kernels::Avx512(avx512), false) => avx512.trees_of_tile::<2>(nodes, first, tile, leaves),
         }
     }
 
@@ -91,6 +112,14 @@ impl Kernels {
             },
             #[cfg(target_arch = "x86_64")]
             (Kernels::Avx2(avx2), true) => avx2.trees_of_row::<8, true>(nodes, row, leaves),
+            #[cfg(target_arch = "x86_64")]
+            (Kernels::Avx512(avx512), false) if columns <= 64 => {
+                avx512.trees_of_row::<4, false>(nodes, row, leaves);
+            }
+            #[cfg(target_arch = "x86_64")]
+            (Kernels::Avx512(avx512), false) => avx512.trees_of_row::<8, false>(nodes, row, leaves),
+            #[cfg(target_arch = "x86_64")]
+            (Kernels::Avx512(avx512), true) => avx512.trees_of_row::<8, true>(nodes, row, leaves),
         }
     }
 }

@@ -1,0 +1,158 @@
+//! The keys of a row found by one instruction for 32 columns, with AVX-512 VBMI. All else is as with AVX2.
+#![allow(unsafe_code)]
+
+use std::arch::x86_64::{
+    __m256i, __m512i, _mm512_castsi512_si256, _mm512_permutex2var_epi8, _mm512_zextsi256_si512,
+};
+
+use crate::engine::kernels::avx2::Avx2;
+use crate::engine::kernels::lanes::{self, Bytes, GroupNodes, Machine, Real, Row, Tile};
+use crate::model::plan::lanes::BLOCK;
+
+/// A processor with AVX-512 F, BW, VL and VBMI, and what [`Avx2`] has. Exists only where there is one.
+#[derive(Clone, Copy)]
+pub(in crate::engine) struct Avx512(Avx2);
+
+impl Avx512 {
+    /// This processor, if it has them.
+    pub(in crate::engine) fn here() -> Option<Self> {
+        let found = is_x86_feature_detected!("avx512f")
+            && is_x86_feature_detected!("avx512bw")
+            && is_x86_feature_detected!("avx512vl")
+            && is_x86_feature_detected!("avx512vbmi");
+        Avx2::here().filter(|_| found).map(Avx512)
+    }
+}
+
+/// Calls an intrinsic.
+macro_rules! avx512 {
+    ($call:expr) => {
+        // SAFETY: an `Avx512` exists, so the processor has what is enabled; values go in and come out, no memory is touched.
+        unsafe { $call }
+    };
+}
+
+impl Machine for Avx512 {
+    type Lanes = __m256i;
+
+    #[inline(always)]
+    fn load(self, bytes: &Bytes) -> __m256i {
+        self.0.load(bytes)
+    }
+
+    #[inline(always)]
+    fn store(self, lanes: __m256i, bytes: &mut Bytes) {
+        self.0.store(lanes, bytes);
+    }
+
+    #[inline(always)]
+    fn splat(self, byte: i8) -> __m256i {
+        self.0.splat(byte)
+    }
+
+    #[inline(always)]
+    fn less(self, a: __m256i, b: __m256i) -> __m256i {
+        self.0.less(a, b)
+    }
+
+    #[inline(always)]
+    fn add(self, a: __m256i, b: __m256i) -> __m256i {
+        self.0.add(a, b)
+    }
+
+    #[inline(always)]
+    fn xor(self, a: __m256i, b: __m256i) -> __m256i {
+        self.0.xor(a, b)
+    }
+
+    #[inline(always)]
+    fn without(self, a: __m256i, b: __m256i) -> __m256i {
+        self.0.without(a, b)
+    }
+
+    #[inline(always)]
+    fn choose(self, mask: __m256i, yes: __m256i, no: __m256i) -> __m256i {
+        self.0.choose(mask, yes, no)
+    }
+
+    /// The instruction looks at seven bits of each column: six for a byte of a table, one for which of two tables.
+    #[inline(always)]
+    fn look_up<const T: usize>(self, row: &Row, upper: bool, columns: __m256i) -> __m256i {
+        let first = if upper { 8 } else { 0 };
+        let low = table(row, first);
+        let high = if T <= 4 { low } else { table(row, first + 4) };
+        let columns = avx512!(_mm512_zextsi256_si512(columns));
+        let found = avx512!(_mm512_permutex2var_epi8(low, columns, high));
+        avx512!(_mm512_castsi512_si256(found))
+    }
+}
+
+/// The keys of 64 columns.
+#[inline(always)]
+fn table(row: &Row, first: usize) -> __m512i {
+    bytemuck::cast([row[first], row[first + 1], row[first + 2], row[first + 3]])
+}
+
+/// What is compiled for AVX-512 as a whole.
+impl Avx512 {
+    #[inline]
+    pub(in crate::engine) fn keys<F: Real>(
+        self,
+        blocks: &[[F; BLOCK]],
+        values: &[F],
+        right: &mut [i8],
+        left: &mut [i8],
+    ) {
+        // SAFETY: an `Avx512` exists, so the processor has what is enabled.
+        unsafe { keys(blocks, values, right, left) }
+    }
+
+    #[inline]
+    pub(in crate::engine) fn trees_of_tile<const H: usize>(
+        self,
+        nodes: GroupNodes<'_>,
+        first: usize,
+        tile: &Tile,
+        leaves: &mut [[Bytes; 2]],
+    ) {
+        // SAFETY: an `Avx512` exists, so the processor has what is enabled.
+        unsafe { trees_of_tile::<H>(self, nodes, first, tile, leaves) }
+    }
+
+    #[inline]
+    pub(in crate::engine) fn trees_of_row<const T: usize, const NAN: bool>(
+        self,
+        nodes: GroupNodes<'_>,
+        row: &Row,
+        leaves: &mut Bytes,
+    ) {
+        // SAFETY: an `Avx512` exists, so the processor has what is enabled.
+        unsafe { trees_of_row::<T, NAN>(self, nodes, row, leaves) }
+    }
+}
+
+#[target_feature(enable = "avx2,bmi1,bmi2,avx512f,avx512bw,avx512vl,avx512vbmi")]
+fn keys<F: Real>(blocks: &[[F; BLOCK]], values: &[F], right: &mut [i8], left: &mut [i8]) {
+    lanes::keys(blocks, values, right, left);
+}
+
+#[target_feature(enable = "avx2,bmi1,bmi2,avx512f,avx512bw,avx512vl,avx512vbmi")]
+fn trees_of_tile<const H: usize>(
+    m: Avx512,
+    nodes: GroupNodes<'_>,
+    first: usize,
+    tile: &Tile,
+    leaves: &mut [[Bytes; 2]],
+) {
+    lanes::trees_of_tile::<Avx512, H>(m, nodes, first, tile, leaves);
+}
+
+#[target_feature(enable = "avx2,bmi1,bmi2,avx512f,avx512bw,avx512vl,avx512vbmi")]
+fn trees_of_row<const T: usize, const NAN: bool>(
+    m: Avx512,
+    nodes: GroupNodes<'_>,
+    row: &Row,
+    leaves: &mut Bytes,
+) {
+    lanes::trees_of_row::<Avx512, T, NAN>(m, nodes, row, leaves);
+}

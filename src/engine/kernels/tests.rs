@@ -1,0 +1,93 @@
+//! Every set of instructions against safe code. Small enough for Miri, which also has instructions that this processor may lack:
+//! `make miri`.
+
+use super::lanes::{COLUMNS, Depth, Node};
+use super::*;
+
+struct Random(u64);
+
+impl Random {
+    fn byte(&mut self) -> i8 {
+        self.0 ^= self.0 << 13;
+        self.0 ^= self.0 >> 7;
+        self.0 ^= self.0 << 17;
+        (self.0 >> 24) as i8
+    }
+
+    /// The highest bit says where NaN goes.
+    fn column(&mut self, columns: usize, nan: bool) -> i8 {
+        let column = self.byte() as u8 as usize % columns;
+        (column + usize::from(nan && self.byte() < 0) * COLUMNS / 2) as u8 as i8
+    }
+
+    /// Nodes that read columns below `columns`.
+    fn nodes<const W: usize>(&mut self, n: usize, columns: usize, nan: bool) -> Vec<Node<W>> {
+        let mut nodes = vec![[[0; 32]; W]; n];
+        for (at, node) in nodes.iter_mut().enumerate() {
+            node[0] = std::array::from_fn(|_| self.column(columns, nan));
+            node[1] = std::array::from_fn(|_| self.byte());
+            if let Some(first) = node.get_mut(2) {
+                *first = std::array::from_fn(|_| (self.byte() as u8 as usize % (at + 1)) as i8);
+            }
+        }
+        nodes
+    }
+}
+
+fn ask_all(nodes: GroupNodes<'_>, columns: usize, nan: bool, random: &mut Random) {
+    let row: Row = std::array::from_fn(|_| std::array::from_fn(|_| random.byte()));
+    let mut tile: Tile = [[[0; 32]; 2]; COLUMNS];
+    tile.as_flattened_mut().as_flattened_mut().iter_mut().for_each(|key| *key = random.byte());
+    let answer = |kernels: Kernels| {
+        let mut of_row = [0; 32];
+        kernels.trees_of_row(nodes, &row, columns, nan, &mut of_row);
+        let mut of_tile = [[[0; 32]; 2]; 3];
+        kernels.trees_of_tile(nodes, 30, &tile, ROWS, &mut of_tile);
+        let mut of_half = [[[0; 32]; 2]; 2];
+        kernels.trees_of_tile(nodes, 0, &tile, ROWS / 2, &mut of_half);
+        (of_row, of_tile, of_half)
+    };
+    let expected = answer(Kernels::Portable);
+    assert!(expected.0.iter().any(|&leaf| leaf != expected.0[0]), "trees end in different leaves");
+    for kernels in Kernels::all() {
+        assert_eq!(expected, answer(kernels), "{columns} columns, NaN: {nan}");
+    }
+}
+
+#[test]
+fn every_set_of_instructions_finds_the_leaves_that_safe_code_finds() {
+    let mut random = Random(7);
+    let cases = [(64, false), (128, true), (128, false), (16, false), (32, false), (9, true)];
+    let depths = [Depth::D3, Depth::D4, Depth::D5, Depth::D6];
+    // Miri takes half a minute for each.
+    let (n_cases, n_depths, n_nodes) = if cfg!(miri) { (3, 1, 5) } else { (6, 4, 30) };
+    for &(columns, nan) in &cases[..n_cases] {
+        for &depth in &depths[..n_depths] {
+            let nodes = random.nodes((1 << depth as usize) - 1, columns, nan);
+            ask_all(GroupNodes::Heap(depth, &nodes), columns, nan, &mut random);
+        }
+        let nodes = random.nodes(n_nodes, columns, nan);
+        ask_all(GroupNodes::Ranges(&nodes), columns, nan, &mut random);
+    }
+}
+
+#[test]
+fn every_set_of_instructions_ranks_values_as_safe_code_does() {
+    let values = [-1.0, 0.0, -0.0, 0.5, 7.0, 7.5, 1e300, f64::NAN, f64::INFINITY, f64::NEG_INFINITY, 5e-324];
+    let thresholds = |n: usize| -> [f64; BLOCK] {
+        std::array::from_fn(|i| if i < n { i as f64 - 1.0 } else { f64::INFINITY })
+    };
+    for blocks in [vec![], vec![thresholds(9)], vec![thresholds(2), thresholds(16), thresholds(4)]] {
+        let answer = |kernels: Kernels| {
+            let (mut right, mut left) = ([0; 11], [0; 11]);
+            kernels.keys(&blocks, &values, &mut right, &mut left);
+            let single: Vec<[f32; BLOCK]> = blocks.iter().map(|block| block.map(|x| x as f32)).collect();
+            let (mut single_right, mut single_left) = ([0; 11], [0; 11]);
+            kernels.keys(&single, &values.map(|x| x as f32), &mut single_right, &mut single_left);
+            (right, left, single_right, single_left)
+        };
+        for kernels in Kernels::all() {
+            assert_eq!(answer(Kernels::Portable), answer(kernels));
+        }
+    }
+}
