@@ -427,7 +427,8 @@ def test_a_damaged_archive_is_refused_and_leaves_nothing(cold, cache):
 
 def test_ctrl_c_ends_restoring_and_waiting(big_cold, cache):
     code = """
-import sys, onecopy
+import signal, sys, onecopy
+signal.signal(signal.SIGINT, signal.default_int_handler)  # ignored where a shell started us in the background
 opener = onecopy.open
 print("ready", flush=True)
 try:

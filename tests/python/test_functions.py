@@ -113,7 +113,8 @@ def test_what_progress_raises_ends_the_work_and_leaves_nothing(path, tmp_path, c
 
 def test_ctrl_c_ends_long_work_at_once(path, tmp_path):
     code = f"""
-import onecopy, sys
+import onecopy, signal, sys
+signal.signal(signal.SIGINT, signal.default_int_handler)  # ignored where a shell started us in the background
 print("ready", flush=True)
 try:
     onecopy.archive({path!r}, {str(tmp_path / "slow.onecopy")!r}, level="best")
