@@ -103,43 +103,75 @@ impl Machine for Avx2 {
     }
 }
 
-/// What is compiled for AVX2 as a whole.
+/// Ways into the kernels of `lanes`, each compiled as a whole for a machine of these features.
+macro_rules! compiled_for {
+    ($machine:ident, $features:literal) => {
+        impl $machine {
+            #[inline]
+            pub(in crate::engine) fn keys<F: Real>(
+                self,
+                blocks: &[[F; BLOCK]],
+                values: &[F],
+                right: &mut [i8],
+                left: &mut [i8],
+            ) {
+                #[target_feature(enable = $features)]
+                fn compiled<F: Real>(blocks: &[[F; BLOCK]], values: &[F], right: &mut [i8], left: &mut [i8]) {
+                    lanes::keys(blocks, values, right, left);
+                }
+                // SAFETY: a machine exists only where the processor has what is enabled.
+                unsafe { compiled(blocks, values, right, left) }
+            }
+
+            #[inline]
+            pub(in crate::engine) fn trees_of_tile<const H: usize>(
+                self,
+                nodes: GroupNodes<'_>,
+                first: usize,
+                tile: &Tile,
+                leaves: &mut [[Bytes; 2]],
+            ) {
+                #[target_feature(enable = $features)]
+                fn compiled<const H: usize>(
+                    m: $machine,
+                    nodes: GroupNodes<'_>,
+                    first: usize,
+                    tile: &Tile,
+                    leaves: &mut [[Bytes; 2]],
+                ) {
+                    lanes::trees_of_tile::<$machine, H>(m, nodes, first, tile, leaves);
+                }
+                // SAFETY: as above.
+                unsafe { compiled::<H>(self, nodes, first, tile, leaves) }
+            }
+
+            #[inline]
+            pub(in crate::engine) fn trees_of_row<const T: usize, const NAN: bool>(
+                self,
+                nodes: GroupNodes<'_>,
+                row: &Row,
+                leaves: &mut Bytes,
+            ) {
+                #[target_feature(enable = $features)]
+                fn compiled<const T: usize, const NAN: bool>(
+                    m: $machine,
+                    nodes: GroupNodes<'_>,
+                    row: &Row,
+                    leaves: &mut Bytes,
+                ) {
+                    lanes::trees_of_row::<$machine, T, NAN>(m, nodes, row, leaves);
+                }
+                // SAFETY: as above.
+                unsafe { compiled::<T, NAN>(self, nodes, row, leaves) }
+            }
+        }
+    };
+}
+pub(super) use compiled_for;
+
+compiled_for!(Avx2, "avx2,bmi1,bmi2");
+
 impl Avx2 {
-    #[inline]
-    pub(in crate::engine) fn keys<F: Real>(
-        self,
-        blocks: &[[F; BLOCK]],
-        values: &[F],
-        right: &mut [i8],
-        left: &mut [i8],
-    ) {
-        // SAFETY: an `Avx2` exists, so the processor has what is enabled.
-        unsafe { keys(blocks, values, right, left) }
-    }
-
-    #[inline]
-    pub(in crate::engine) fn trees_of_tile<const H: usize>(
-        self,
-        nodes: GroupNodes<'_>,
-        first: usize,
-        tile: &Tile,
-        leaves: &mut [[Bytes; 2]],
-    ) {
-        // SAFETY: an `Avx2` exists, so the processor has what is enabled.
-        unsafe { trees_of_tile::<H>(self, nodes, first, tile, leaves) }
-    }
-
-    #[inline]
-    pub(in crate::engine) fn trees_of_row<const T: usize, const NAN: bool>(
-        self,
-        nodes: GroupNodes<'_>,
-        row: &Row,
-        leaves: &mut Bytes,
-    ) {
-        // SAFETY: an `Avx2` exists, so the processor has what is enabled.
-        unsafe { trees_of_row::<T, NAN>(self, nodes, row, leaves) }
-    }
-
     /// The nodes that up to 16 rows come to below the crown of the tree with this root.
     ///
     /// # Panics
@@ -150,32 +182,6 @@ impl Avx2 {
         // SAFETY: an `Avx2` exists, so the processor has what is enabled.
         unsafe { below_crown(self, crown, root, keys) }
     }
-}
-
-#[target_feature(enable = "avx2,bmi1,bmi2")]
-fn keys<F: Real>(blocks: &[[F; BLOCK]], values: &[F], right: &mut [i8], left: &mut [i8]) {
-    lanes::keys(blocks, values, right, left);
-}
-
-#[target_feature(enable = "avx2,bmi1,bmi2")]
-fn trees_of_tile<const H: usize>(
-    m: Avx2,
-    nodes: GroupNodes<'_>,
-    first: usize,
-    tile: &Tile,
-    leaves: &mut [[Bytes; 2]],
-) {
-    lanes::trees_of_tile::<Avx2, H>(m, nodes, first, tile, leaves);
-}
-
-#[target_feature(enable = "avx2,bmi1,bmi2")]
-fn trees_of_row<const T: usize, const NAN: bool>(
-    m: Avx2,
-    nodes: GroupNodes<'_>,
-    row: &Row,
-    leaves: &mut Bytes,
-) {
-    lanes::trees_of_row::<Avx2, T, NAN>(m, nodes, row, leaves);
 }
 
 #[target_feature(enable = "avx2,bmi1,bmi2")]

@@ -5,7 +5,7 @@ use std::arch::x86_64::{
     __m256i, __m512i, _mm512_castsi512_si256, _mm512_permutex2var_epi8, _mm512_zextsi256_si512,
 };
 
-use crate::engine::kernels::avx2::Avx2;
+use crate::engine::kernels::avx2::{Avx2, compiled_for};
 use crate::engine::kernels::lanes::{self, Bytes, GroupNodes, Machine, Real, Row, Tile};
 use crate::model::plan::lanes::BLOCK;
 
@@ -93,66 +93,4 @@ fn table(row: &Row, first: usize) -> __m512i {
     bytemuck::cast([row[first], row[first + 1], row[first + 2], row[first + 3]])
 }
 
-/// What is compiled for AVX-512 as a whole.
-impl Avx512 {
-    #[inline]
-    pub(in crate::engine) fn keys<F: Real>(
-        self,
-        blocks: &[[F; BLOCK]],
-        values: &[F],
-        right: &mut [i8],
-        left: &mut [i8],
-    ) {
-        // SAFETY: an `Avx512` exists, so the processor has what is enabled.
-        unsafe { keys(blocks, values, right, left) }
-    }
-
-    #[inline]
-    pub(in crate::engine) fn trees_of_tile<const H: usize>(
-        self,
-        nodes: GroupNodes<'_>,
-        first: usize,
-        tile: &Tile,
-        leaves: &mut [[Bytes; 2]],
-    ) {
-        // SAFETY: an `Avx512` exists, so the processor has what is enabled.
-        unsafe { trees_of_tile::<H>(self, nodes, first, tile, leaves) }
-    }
-
-    #[inline]
-    pub(in crate::engine) fn trees_of_row<const T: usize, const NAN: bool>(
-        self,
-        nodes: GroupNodes<'_>,
-        row: &Row,
-        leaves: &mut Bytes,
-    ) {
-        // SAFETY: an `Avx512` exists, so the processor has what is enabled.
-        unsafe { trees_of_row::<T, NAN>(self, nodes, row, leaves) }
-    }
-}
-
-#[target_feature(enable = "avx2,bmi1,bmi2,avx512f,avx512bw,avx512vl,avx512vbmi")]
-fn keys<F: Real>(blocks: &[[F; BLOCK]], values: &[F], right: &mut [i8], left: &mut [i8]) {
-    lanes::keys(blocks, values, right, left);
-}
-
-#[target_feature(enable = "avx2,bmi1,bmi2,avx512f,avx512bw,avx512vl,avx512vbmi")]
-fn trees_of_tile<const H: usize>(
-    m: Avx512,
-    nodes: GroupNodes<'_>,
-    first: usize,
-    tile: &Tile,
-    leaves: &mut [[Bytes; 2]],
-) {
-    lanes::trees_of_tile::<Avx512, H>(m, nodes, first, tile, leaves);
-}
-
-#[target_feature(enable = "avx2,bmi1,bmi2,avx512f,avx512bw,avx512vl,avx512vbmi")]
-fn trees_of_row<const T: usize, const NAN: bool>(
-    m: Avx512,
-    nodes: GroupNodes<'_>,
-    row: &Row,
-    leaves: &mut Bytes,
-) {
-    lanes::trees_of_row::<Avx512, T, NAN>(m, nodes, row, leaves);
-}
+compiled_for!(Avx512, "avx2,bmi1,bmi2,avx512f,avx512bw,avx512vl,avx512vbmi");
