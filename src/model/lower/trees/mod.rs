@@ -289,8 +289,13 @@ impl ReadTree {
             return Err(Refusal::uncovered("it has other features or outputs than the first tree"));
         }
         let info = arrays.info(tree.values.array);
+        let n_nodes = tree.nodes.shape.first().copied().unwrap_or(0);
+        let values = [n_nodes, shape.n_classes.len() as u64, shape.max_classes];
+        if info.dtype != Dtype::F64 || *tree.values.shape != values || !nodes::one_run(&info) {
+            return Err(Refusal::uncovered(format!("its values are not a C-order float64 array {values:?}")));
+        }
         let whole = |part: &ArrayPart, info: &ArrayInfo| part.first_row == 0 && *part.shape == *info.shape;
-        // Last it is placed, while its nodes are in the cache.
+        // First it is scanned and last it is placed, each while the nodes are in the cache.
         if let Some(looks) = arrays.looks()
             && whole(tree.nodes, &arrays.info(tree.nodes.array))
             && whole(tree.values, &info)
@@ -298,10 +303,6 @@ impl ReadTree {
             looks.look(tree.nodes.array, tree.values.array, arrays)?;
         }
         let nodes = Nodes::read(tree.nodes, arrays, shape.n_features)?;
-        let values = [nodes.len() as u64, shape.n_classes.len() as u64, shape.max_classes];
-        if info.dtype != Dtype::F64 || *tree.values.shape != values || !nodes::one_run(&info) {
-            return Err(Refusal::uncovered(format!("its values are not a C-order float64 array {values:?}")));
-        }
         let placed = placer.place(&nodes);
         Ok(ReadTree { nodes, placed })
     }
