@@ -6,7 +6,8 @@ use std::arch::x86_64::{
 };
 
 use crate::engine::kernels::avx2::{Avx2, compiled_for};
-use crate::engine::kernels::lanes::{self, Bytes, GroupNodes, Machine, Real, Row, Tile};
+use crate::engine::kernels::few;
+use crate::engine::kernels::lanes::{self, Bytes, Eights, GroupNodes, Machine, Real, Row, Tile};
 use crate::model::plan::lanes::BLOCK;
 
 /// A processor with AVX-512 F, BW, VL and VBMI, and what [`Avx2`] has. Exists only where there is one.
@@ -85,6 +86,26 @@ impl Machine for Avx512 {
         let found = avx512!(_mm512_permutex2var_epi8(low, columns, high));
         avx512!(_mm512_castsi512_si256(found))
     }
+
+    #[inline(always)]
+    fn below_f32(self, block: &[f32; BLOCK], value: f32) -> usize {
+        self.0.below_f32(block, value)
+    }
+
+    #[inline(always)]
+    fn below_f64(self, block: &[f64; BLOCK], value: f64) -> usize {
+        self.0.below_f64(block, value)
+    }
+
+    #[inline(always)]
+    fn add_f32(self, leaves: &Eights<'_, f32>, found: &[[Bytes; 2]; 8], sums: &mut [f32]) {
+        self.0.add_f32(leaves, found, sums);
+    }
+
+    #[inline(always)]
+    fn add_f64(self, leaves: &Eights<'_, f64>, found: &[[Bytes; 2]; 8], sums: &mut [f64]) {
+        self.0.add_f64(leaves, found, sums);
+    }
 }
 
 /// The keys of 64 columns.
@@ -93,4 +114,4 @@ fn table(row: &Row, first: usize) -> __m512i {
     bytemuck::cast([row[first], row[first + 1], row[first + 2], row[first + 3]])
 }
 
-compiled_for!(Avx512, "avx2,bmi1,bmi2,avx512f,avx512bw,avx512vl,avx512vbmi");
+compiled_for!(Avx512, "avx2,bmi1,bmi2,popcnt,avx512f,avx512bw,avx512vl,avx512vbmi");

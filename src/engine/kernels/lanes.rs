@@ -1,4 +1,4 @@
-//! Which leaf small trees end in, for 32 trees or 32 rows at a time: a byte of a vector is a tree, or a row.
+//! Which leaf small trees end in, for 32 rows or more at a time: a byte of a vector is a row.
 //!
 //! Plainly, a tree in the form of a heap is walked so, where `key[c]` is what a row has in column `c`:
 //!
@@ -19,16 +19,18 @@
 //! `first[node]` is the leftmost leaf below the node. A node that goes right rules out the leaves `first[node]..=node`, so
 //! the row ends in the leftmost leaf that no node rules out (QuickScorer, Lucchese et al., SIGIR 2015).
 //!
-//! Both ask all nodes of a tree, also those that the row does not come to. That is more work than a walk, but none of it waits for memory or for
-//! other nodes, and a vector instruction does it for 32 rows or trees. Of few rows, 32 trees are asked at once, and keys are found by byte shuffles;
-//! of more, one tree is asked for 32 or 64 rows, whose keys lie side by side. The bits are the same.
+//! Asking all nodes of a tree, also those that the row does not come to, is more work than a walk, but none of it waits for
+//! memory or for other nodes, and a vector instruction does it for many rows at once: here one tree is asked for 32 or 64 rows,
+//! whose keys lie side by side. What is done for few rows is in `few`. The bits are the same.
 //!
 //! Whatever the bytes of a model are, nothing outside it is reached: columns are bytes, and a [`Tile`] or a [`Row`] has
 //! one for each byte; leaves are masked to the window they lie in.
 
 #![forbid(unsafe_code)]
 
-use crate::model::plan::lanes::{BLOCK, NODES, TREES, key};
+use std::ops::AddAssign;
+
+use crate::model::plan::lanes::{BLOCK, TREES, key};
 
 /// Rows of a tile.
 pub(in crate::engine) const ROWS: usize = 64;
@@ -63,7 +65,16 @@ pub(in crate::engine) trait Machine: Copy {
     fn choose(self, mask: Self::Lanes, yes: Self::Lanes, no: Self::Lanes) -> Self::Lanes;
     /// The bytes of `row` in these columns, the highest bit of a column aside. Columns are below `16 * T`.
     fn look_up<const T: usize>(self, row: &Row, upper: bool, columns: Self::Lanes) -> Self::Lanes;
+    /// How many of the block are below the value.
+    fn below_f32(self, block: &[f32; BLOCK], value: f32) -> usize;
+    fn below_f64(self, block: &[f64; BLOCK], value: f64) -> usize;
+    /// See [`add_eights`].
+    fn add_f32(self, leaves: &Eights<'_, f32>, found: &[[Bytes; 2]; 8], sums: &mut [f32]);
+    fn add_f64(self, leaves: &Eights<'_, f64>, found: &[[Bytes; 2]; 8], sums: &mut [f64]);
 }
+
+/// The leaf values of 8 trees that have 8 each.
+pub(in crate::engine) type Eights<'a, S> = [&'a [S; 8]; 8];
 
 /// Any processor.
 #[derive(Clone, Copy)]
@@ -117,9 +128,44 @@ impl Machine for Portable {
         let row = row.as_flattened();
         std::array::from_fn(|i| row[usize::from(columns[i] as u8 & 127) + usize::from(upper) * 128])
     }
+
+    #[inline(always)]
+    fn below_f32(self, block: &[f32; BLOCK], value: f32) -> usize {
+        block.iter().map(|threshold| usize::from(*threshold < value)).sum()
+    }
+
+    #[inline(always)]
+    fn below_f64(self, block: &[f64; BLOCK], value: f64) -> usize {
+        block.iter().map(|threshold| usize::from(*threshold < value)).sum()
+    }
+
+    #[inline(always)]
+    fn add_f32(self, leaves: &Eights<'_, f32>, found: &[[Bytes; 2]; 8], sums: &mut [f32]) {
+        add_eights(leaves, found, 0, sums);
+    }
+
+    #[inline(always)]
+    fn add_f64(self, leaves: &Eights<'_, f64>, found: &[[Bytes; 2]; 8], sums: &mut [f64]) {
+        add_eights(leaves, found, 0, sums);
+    }
 }
 
-/// Where rows go at the nodes of a tree, or a row at those of many trees. A trait, since a closure need not be inlined, and
+/// Adds the leaves that the rows from `first` on have `found` to their sums, tree by tree.
+#[inline(always)]
+pub(in crate::engine) fn add_eights<S: Copy + AddAssign>(
+    leaves: &Eights<'_, S>,
+    found: &[[Bytes; 2]; 8],
+    first: usize,
+    sums: &mut [S],
+) {
+    for (row, sum) in (first..ROWS).zip(sums) {
+        for (leaves, found) in leaves.iter().zip(found) {
+            *sum += leaves[found.as_flattened()[row] as usize % 8];
+        }
+    }
+}
+
+/// Where rows go at the nodes of a tree. A trait, since a closure need not be inlined, and
 /// what is not inlined is not compiled for the machine.
 trait Nodes<M: Machine, const H: usize>: Copy {
     fn right(self, m: M, at: usize) -> [M::Lanes; H];
@@ -154,115 +200,74 @@ impl<M: Machine, const W: usize, const H: usize> Nodes<M, H> for OfTile<'_, W> {
     }
 }
 
-/// One row, 32 trees.
-#[derive(Clone, Copy)]
-struct OfRow<'a, const W: usize> {
-    nodes: &'a [Node<W>],
-    rights: &'a [Bytes; NODES],
-}
-
-impl<M: Machine, const W: usize> Nodes<M, 1> for OfRow<'_, W> {
-    #[inline(always)]
-    fn right(self, m: M, at: usize) -> [M::Lanes; 1] {
-        [m.load(&self.rights[at])]
-    }
-
-    #[inline(always)]
-    fn first(self, m: M, at: usize) -> M::Lanes {
-        m.load(&self.nodes[at][W - 1])
-    }
-}
-
-/// Where one row goes right, at all nodes of 32 trees. `T`: columns are below `16 * T`.
-#[inline(always)]
-fn rights_of_row<M: Machine, const W: usize, const T: usize, const NAN: bool>(
-    m: M,
-    nodes: &[Node<W>],
-    row: &Row,
-    rights: &mut [Bytes; NODES],
-) {
-    for (node, to) in nodes.iter().zip(rights) {
-        let columns = m.load(&node[0]);
-        let mut keys = m.look_up::<T>(row, false, columns);
-        if NAN {
-            keys = m.choose(columns, m.look_up::<T>(row, true, columns), keys);
-        }
-        m.store(m.less(keys, m.load(&node[1])), to);
-    }
-}
-
-/// Leaves of 32 trees for one row, in the form of a heap.
-#[inline(always)]
-fn heap_of_row<M: Machine>(m: M, depth: Depth, rights: &[Bytes; NODES], leaves: &mut Bytes) {
-    let [found] = heap_of::<M, 1>(m, depth, OfRow::<'_, 2> { nodes: &[], rights });
-    m.store(found, leaves);
-}
-
-/// Leaves of 32 trees for one row, in any form.
-#[inline(always)]
-fn ranges_of_row<M: Machine>(m: M, nodes: &[Node<3>], rights: &[Bytes; NODES], leaves: &mut Bytes) {
-    let [found] = ranges::<M, 1>(m, nodes.len().min(NODES), OfRow { nodes, rights });
-    m.store(found, leaves);
-}
-
 /// Keys of `values` among the thresholds in `blocks`, where NaN goes right and where it goes left.
 #[inline(always)]
-pub(in crate::engine) fn keys<F: Real>(
+pub(in crate::engine) fn keys<M: Machine, F: Real>(
+    m: M,
     blocks: &[[F; BLOCK]],
     values: &[F],
     right: &mut [i8],
     left: &mut [i8],
 ) {
     for ((&value, right), left) in values.iter().zip(right).zip(left) {
-        let rank = match blocks {
-            [] => 0,
-            [all] => F::below(all, value),
-            [lasts, blocks @ ..] => {
-                let block = F::below(lasts, value).min(blocks.len() - 1);
-                block * BLOCK + F::below(&blocks[block], value)
-            }
-        };
-        *left = key(rank);
+        *left = key(rank(m, blocks, value));
         *right = if value.is_nan() { i8::MIN } else { *left };
+    }
+}
+
+/// How many thresholds are below the value.
+#[inline(always)]
+pub(in crate::engine) fn rank<M: Machine, F: Real>(m: M, blocks: &[[F; BLOCK]], value: F) -> usize {
+    match blocks {
+        [] => 0,
+        [all] => F::below(m, all, value),
+        [lasts, blocks @ ..] => {
+            let block = F::below(m, lasts, value).min(blocks.len() - 1);
+            block * BLOCK + F::below(m, &blocks[block], value)
+        }
     }
 }
 
 /// A type that values and thresholds are compared in.
 pub(in crate::engine) trait Real: Copy {
     /// How many of the block are below the value.
-    fn below(block: &[Self; BLOCK], value: Self) -> usize;
+    fn below<M: Machine>(m: M, block: &[Self; BLOCK], value: Self) -> usize;
     fn is_nan(self) -> bool;
+    /// See [`add_eights`].
+    fn add<M: Machine>(m: M, leaves: &Eights<'_, Self>, found: &[[Bytes; 2]; 8], sums: &mut [Self]);
 }
 
 impl Real for f32 {
     #[inline(always)]
-    fn below(block: &[f32; BLOCK], value: f32) -> usize {
-        let mut n = 0i32;
-        for threshold in block {
-            n += i32::from(*threshold < value);
-        }
-        n as usize
+    fn below<M: Machine>(m: M, block: &[f32; BLOCK], value: f32) -> usize {
+        m.below_f32(block, value)
     }
 
     #[inline(always)]
     fn is_nan(self) -> bool {
         f32::is_nan(self)
     }
+
+    #[inline(always)]
+    fn add<M: Machine>(m: M, leaves: &Eights<'_, f32>, found: &[[Bytes; 2]; 8], sums: &mut [f32]) {
+        m.add_f32(leaves, found, sums);
+    }
 }
 
 impl Real for f64 {
     #[inline(always)]
-    fn below(block: &[f64; BLOCK], value: f64) -> usize {
-        let mut n = 0i64;
-        for threshold in block {
-            n += i64::from(*threshold < value);
-        }
-        n as usize
+    fn below<M: Machine>(m: M, block: &[f64; BLOCK], value: f64) -> usize {
+        m.below_f64(block, value)
     }
 
     #[inline(always)]
     fn is_nan(self) -> bool {
         f64::is_nan(self)
+    }
+
+    #[inline(always)]
+    fn add<M: Machine>(m: M, leaves: &Eights<'_, f64>, found: &[[Bytes; 2]; 8], sums: &mut [f64]) {
+        m.add_f64(leaves, found, sums);
     }
 }
 
@@ -287,27 +292,6 @@ pub(in crate::engine) fn trees_of_tile<M: Machine, const H: usize>(
         };
         for (found, leaves) in found.into_iter().zip(leaves) {
             m.store(found, leaves);
-        }
-    }
-}
-
-/// Leaves of all trees of a group for one row. `T`: columns are below `16 * T`; `NAN`: some may be NaN.
-#[inline(always)]
-pub(in crate::engine) fn trees_of_row<M: Machine, const T: usize, const NAN: bool>(
-    m: M,
-    nodes: GroupNodes<'_>,
-    row: &Row,
-    leaves: &mut Bytes,
-) {
-    let mut rights = [[0; 32]; NODES];
-    match nodes {
-        GroupNodes::Heap(depth, nodes) => {
-            rights_of_row::<M, 2, T, NAN>(m, nodes, row, &mut rights);
-            heap_of_row(m, depth, &rights, leaves);
-        }
-        GroupNodes::Ranges(nodes) => {
-            rights_of_row::<M, 3, T, NAN>(m, nodes, row, &mut rights);
-            ranges_of_row(m, nodes, &rights, leaves);
         }
     }
 }

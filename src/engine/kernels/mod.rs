@@ -7,11 +7,12 @@ pub(super) mod avx2;
 #[cfg(target_arch = "x86_64")]
 pub(super) mod avx512;
 pub(super) mod compact;
+mod few;
 pub(super) mod lanes;
 #[cfg(test)]
 mod tests;
 
-use self::lanes::{Bytes, GroupNodes, Portable, ROWS, Real, Row, Tile};
+use self::lanes::{Bytes, Eights, GroupNodes, Portable, ROWS, Real, Row, Tile};
 use crate::model::plan::lanes::BLOCK;
 
 /// A way to run kernels on this processor.
@@ -60,7 +61,7 @@ impl Kernels {
         left: &mut [i8],
     ) {
         match self {
-            Kernels::Portable => lanes::keys(blocks, values, right, left),
+            Kernels::Portable => lanes::keys(Portable, blocks, values, right, left),
             #[cfg(target_arch = "x86_64")]
             Kernels::Avx2(avx2) => avx2.keys(blocks, values, right, left),
             #[cfg(target_arch = "x86_64")]
@@ -91,35 +92,64 @@ impl Kernels {
         }
     }
 
-    /// See [`lanes::trees_of_row`]; `columns` is how many there are, `nan` whether some are NaN.
-    pub(super) fn trees_of_row(
+    /// See [`few::keys_of_rows`].
+    pub(super) fn keys_of_rows<F: Real, const N: usize>(
+        self,
+        blocks: &[[F; BLOCK]],
+        starts: &[u32],
+        values: &[[F; N]],
+        first: usize,
+        rows: &mut [Row],
+    ) -> bool {
+        match self {
+            Kernels::Portable => few::keys_of_rows(Portable, blocks, starts, values, first, rows),
+            #[cfg(target_arch = "x86_64")]
+            Kernels::Avx2(avx2) => avx2.keys_of_rows(blocks, starts, values, first, rows),
+            #[cfg(target_arch = "x86_64")]
+            Kernels::Avx512(avx512) => avx512.keys_of_rows(blocks, starts, values, first, rows),
+        }
+    }
+
+    /// See [`lanes::add_eights`], for rows from the first of a tile on.
+    pub(super) fn add_eights<F: Real>(self, leaves: &Eights<'_, F>, found: &[[Bytes; 2]; 8], sums: &mut [F]) {
+        match self {
+            Kernels::Portable => F::add(Portable, leaves, found, sums),
+            #[cfg(target_arch = "x86_64")]
+            Kernels::Avx2(avx2) => avx2.add_eights(leaves, found, sums),
+            #[cfg(target_arch = "x86_64")]
+            Kernels::Avx512(avx512) => avx512.add_eights(leaves, found, sums),
+        }
+    }
+
+    /// See [`few::trees_of_rows`]; `columns` is how many there are, `nan` whether some are NaN.
+    pub(super) fn trees_of_rows(
         self,
         nodes: GroupNodes<'_>,
-        row: &Row,
+        rows: &[Row],
         columns: usize,
         nan: bool,
-        leaves: &mut Bytes,
+        leaves: &mut [Bytes],
     ) {
         match (self, nan) {
-            (Kernels::Portable, false) => lanes::trees_of_row::<_, 8, false>(Portable, nodes, row, leaves),
-            (Kernels::Portable, true) => lanes::trees_of_row::<_, 8, true>(Portable, nodes, row, leaves),
+            (Kernels::Portable, false) => few::trees_of_rows::<_, 8, false>(Portable, nodes, rows, leaves),
+            (Kernels::Portable, true) => few::trees_of_rows::<_, 8, true>(Portable, nodes, rows, leaves),
             #[cfg(target_arch = "x86_64")]
             (Kernels::Avx2(avx2), false) => match columns {
-                0..=16 => avx2.trees_of_row::<1, false>(nodes, row, leaves),
-                17..=32 => avx2.trees_of_row::<2, false>(nodes, row, leaves),
-                33..=64 => avx2.trees_of_row::<4, false>(nodes, row, leaves),
-                _ => avx2.trees_of_row::<8, false>(nodes, row, leaves),
+                0..=16 => avx2.trees_of_rows::<1, false>(nodes, rows, leaves),
+                17..=32 => avx2.trees_of_rows::<2, false>(nodes, rows, leaves),
+                33..=64 => avx2.trees_of_rows::<4, false>(nodes, rows, leaves),
+                _ => avx2.trees_of_rows::<8, false>(nodes, rows, leaves),
             },
             #[cfg(target_arch = "x86_64")]
-            (Kernels::Avx2(avx2), true) => avx2.trees_of_row::<8, true>(nodes, row, leaves),
+            (Kernels::Avx2(avx2), true) => avx2.trees_of_rows::<8, true>(nodes, rows, leaves),
             #[cfg(target_arch = "x86_64")]
             (Kernels::Avx512(avx512), false) if columns <= 64 => {
-                avx512.trees_of_row::<4, false>(nodes, row, leaves);
+                avx512.trees_of_rows::<4, false>(nodes, rows, leaves);
             }
             #[cfg(target_arch = "x86_64")]
-            (Kernels::Avx512(avx512), false) => avx512.trees_of_row::<8, false>(nodes, row, leaves),
+            (Kernels::Avx512(avx512), false) => avx512.trees_of_rows::<8, false>(nodes, rows, leaves),
             #[cfg(target_arch = "x86_64")]
-            (Kernels::Avx512(avx512), true) => avx512.trees_of_row::<8, true>(nodes, row, leaves),
+            (Kernels::Avx512(avx512), true) => avx512.trees_of_rows::<8, true>(nodes, rows, leaves),
         }
     }
 }

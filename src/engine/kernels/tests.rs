@@ -35,20 +35,21 @@ impl Random {
 }
 
 fn ask_all(nodes: GroupNodes<'_>, columns: usize, nan: bool, random: &mut Random) {
-    let row: Row = std::array::from_fn(|_| std::array::from_fn(|_| random.byte()));
+    let rows: [Row; 3] =
+        std::array::from_fn(|_| std::array::from_fn(|_| std::array::from_fn(|_| random.byte())));
     let mut tile: Tile = [[[0; 32]; 2]; COLUMNS];
     tile.as_flattened_mut().as_flattened_mut().iter_mut().for_each(|key| *key = random.byte());
     let answer = |kernels: Kernels| {
-        let mut of_row = [0; 32];
-        kernels.trees_of_row(nodes, &row, columns, nan, &mut of_row);
+        let mut of_rows = [[0; 32]; 3];
+        kernels.trees_of_rows(nodes, &rows, columns, nan, &mut of_rows);
         let mut of_tile = [[[0; 32]; 2]; 3];
         kernels.trees_of_tile(nodes, 30, &tile, ROWS, &mut of_tile);
         let mut of_half = [[[0; 32]; 2]; 2];
         kernels.trees_of_tile(nodes, 0, &tile, ROWS / 2, &mut of_half);
-        (of_row, of_tile, of_half)
+        (of_rows, of_tile, of_half)
     };
     let expected = answer(Kernels::Portable);
-    assert!(expected.0.iter().any(|&leaf| leaf != expected.0[0]), "trees end in different leaves");
+    assert!(expected.0[0].iter().any(|&leaf| leaf != expected.0[0][0]), "trees end in different leaves");
     for kernels in Kernels::all() {
         assert_eq!(expected, answer(kernels), "{columns} columns, NaN: {nan}");
     }
@@ -88,6 +89,27 @@ fn every_set_of_instructions_ranks_values_as_safe_code_does() {
         };
         for kernels in Kernels::all() {
             assert_eq!(answer(Kernels::Portable), answer(kernels));
+        }
+    }
+}
+
+#[test]
+fn every_set_of_instructions_adds_leaves_as_safe_code_does() {
+    let mut random = Random(5);
+    let found: [[Bytes; 2]; 8] =
+        std::array::from_fn(|_| std::array::from_fn(|_| std::array::from_fn(|_| random.byte() & 7)));
+    let leaves: [[f64; 8]; 8] =
+        std::array::from_fn(|_| std::array::from_fn(|_| f64::from(random.byte()) / 7.0 + 1e-9));
+    let single = leaves.map(|leaves| leaves.map(|leaf| leaf as f32));
+    for n in [1, 8, 13, ROWS] {
+        let answer = |kernels: Kernels| {
+            let (mut sums, mut single_sums) = (vec![0.1; n], vec![0.1; n]);
+            kernels.add_eights(&leaves.each_ref(), &found, &mut sums);
+            kernels.add_eights(&single.each_ref(), &found, &mut single_sums);
+            (sums, single_sums)
+        };
+        for kernels in Kernels::all() {
+            assert_eq!(answer(Kernels::Portable), answer(kernels), "{n} rows");
         }
     }
 }

@@ -1,8 +1,10 @@
 //! Small trees side by side.
 #![forbid(unsafe_code)]
 
+mod visit;
+
 use std::cell::Cell;
-use std::ops::{AddAssign, Range};
+use std::ops::Range;
 
 use ndarray::{ArrayView1, ArrayView2, Axis, Slice};
 use rayon::prelude::*;
@@ -12,25 +14,32 @@ use crate::engine::kernels::Kernels;
 use crate::engine::kernels::lanes::{Bytes, COLUMNS, Depth, GroupNodes, ROWS, Real, Row, Tile};
 use crate::engine::rows::Number;
 use crate::engine::trees::Scores;
+use crate::engine::trees::lanes::visit::{Numbers, Sums, TOGETHER, Visit};
 use crate::engine::{PredictError, Run, pool};
 use crate::format::dtype::Element;
-use crate::model::plan::lanes::{BLOCK, NODES, TREES, leaves_of};
+use crate::model::plan::lanes::{BLOCK, NODES, TREES};
 use crate::model::plan::{Float, Head, TreeLayout, Trees};
 
 /// Tiles that run through a group before the next one is fetched: its nodes and leaves stay in the first-level cache.
 const TILES: usize = 4;
-/// Rows below which trees are asked side by side instead of rows, for heaps of depth 3 and for larger trees.
-const FEW_ROWS: [usize; 2] = [6, 10];
+/// Up to this many rows, trees are asked side by side instead of rows.
+const FEW_ROWS: usize = 32;
 /// Columns that are read together.
 const COLUMNS_TOGETHER: usize = 8;
-/// Trees whose leaves are found before they are added.
-const TOGETHER: usize = 8;
 /// Answers (rows times trees) below which threads do not pay.
 const SMALL: usize = 1 << 16;
 
 thread_local! {
-    /// Tiles, kept from call to call: at most [`TILES`], of 16 KiB each.
-    static SCRATCH: Cell<Vec<Tile>> = Cell::default();
+    /// Kept from call to call.
+    static SCRATCH: Cell<Scratch> = Cell::default();
+}
+
+#[derive(Default)]
+struct Scratch {
+    /// At most [`TILES`], of 16 KiB each.
+    tiles: Vec<Tile>,
+    /// At most [`FEW_ROWS`].
+    rows: Vec<Row>,
 }
 
 /// What the leaves of each row add up to.
@@ -42,18 +51,18 @@ pub(super) fn scores(
 ) -> Result<Scores, PredictError> {
     let TreeLayout::Lanes { leaves, .. } = trees.layout else { unreachable!("another layout") };
     let Head::Boosted(boosted) = &trees.head else { unreachable!("validation refuses other heads") };
-    let columns = Columns { columns: boosted.columns as usize, parallel: boosted.parallel as usize };
+    let (columns, parallel) = (boosted.columns as usize, boosted.parallel as usize);
     Ok(match boosted.sum {
         Float::F32 => {
             let leaves = run.values::<f32>("leaves", leaves)?;
             let mut sums = run.begun::<f32>(boosted.start, x.n_rows())?;
-            run.lanes(trees, x, kernels, columns.columns, &mut sums, &Sums { leaves, columns })?;
+            run.lanes(trees, x, kernels, columns, &mut sums, &Sums { kernels, leaves, columns, parallel })?;
             Scores::F32(sums)
         }
         Float::F64 => {
             let leaves = run.values::<f64>("leaves", leaves)?;
             let mut sums = run.begun::<f64>(boosted.start, x.n_rows())?;
-            run.lanes(trees, x, kernels, columns.columns, &mut sums, &Sums { leaves, columns })?;
+            run.lanes(trees, x, kernels, columns, &mut sums, &Sums { kernels, leaves, columns, parallel })?;
             Scores::F64(sums)
         }
     })
@@ -72,115 +81,6 @@ pub(super) fn apply(
     let numbers = Numbers { origin: run.values("origin", origin)?, n_trees };
     run.lanes(trees, x, kernels, n_trees, &mut leaves, &numbers)?;
     Ok(leaves)
-}
-
-/// What is done with the leaves that rows end in. `out` holds the rows at hand.
-trait Visit: Sync {
-    type Out: Send;
-
-    /// One row; `leaf[tree]` for the trees `first..`, which begin at `groups`' leaves.
-    fn row(&self, out: &mut [Self::Out], trees: Range<usize>, groups: &[u32], leaf: &Bytes);
-
-    /// As many rows as `out` holds, at most a tile.
-    fn tile(&self, out: &mut [Self::Out], trees: Range<usize>, groups: &[u32], leaf: &[[Bytes; 2]]);
-}
-
-/// Adds to the sums of rows.
-struct Sums<'a, S> {
-    leaves: &'a [S],
-    columns: Columns,
-}
-
-#[derive(Clone, Copy)]
-struct Columns {
-    columns: usize,
-    parallel: usize,
-}
-
-impl<S: Copy + AddAssign + Send + Sync> Visit for Sums<'_, S> {
-    type Out = S;
-
-    fn row(&self, out: &mut [S], trees: Range<usize>, groups: &[u32], leaf: &Bytes) {
-        let Columns { columns, parallel } = self.columns;
-        let places = leaves_of(groups, trees.start);
-        let (mut at, step) = (places.start, places.len());
-        if columns == 1 {
-            let mut sum = out[0];
-            for &leaf in &leaf[..trees.len()] {
-                sum += self.leaves[at + leaf as usize];
-                at += step;
-            }
-            out[0] = sum;
-            return;
-        }
-        for (tree, &leaf) in trees.zip(leaf) {
-            out[tree / parallel % columns] += self.leaves[at + leaf as usize];
-            at += step;
-        }
-    }
-
-    fn tile(&self, out: &mut [S], trees: Range<usize>, groups: &[u32], leaf: &[[Bytes; 2]]) {
-        let Columns { columns, parallel } = self.columns;
-        let step = leaves_of(groups, trees.start).len();
-        if columns == 1 && trees.len() == TOGETHER {
-            return match step {
-                0..=8 => self.together::<8>(out, trees.start, groups, leaf),
-                9..=16 => self.together::<16>(out, trees.start, groups, leaf),
-                17..=32 => self.together::<32>(out, trees.start, groups, leaf),
-                _ => self.together::<64>(out, trees.start, groups, leaf),
-            };
-        }
-        for (tree, leaf) in trees.zip(leaf) {
-            let leaves = &self.leaves[leaves_of(groups, tree)];
-            let column = out.iter_mut().skip(tree / parallel % columns).step_by(columns);
-            column.zip(leaf.as_flattened()).for_each(|(sum, &leaf)| *sum += leaves[leaf as usize]);
-        }
-    }
-}
-
-impl<S: Copy + AddAssign> Sums<'_, S> {
-    /// A window of `L` leaves begins at every tree, since there are spare ones behind the last: so no leaf is out of bounds.
-    fn together<const L: usize>(&self, out: &mut [S], first: usize, groups: &[u32], leaf: &[[Bytes; 2]]) {
-        let empty: &[S; L] = self.leaves.first_chunk().expect("spare leaves");
-        let mut leaves = [empty; TOGETHER];
-        let mut found = [[0i8; ROWS]; TOGETHER];
-        for (tree, leaves) in leaves.iter_mut().enumerate() {
-            let start = leaves_of(groups, first + tree).start;
-            *leaves = self.leaves[start..].first_chunk().expect("spare leaves");
-            found[tree].copy_from_slice(leaf[tree].as_flattened());
-        }
-        for (row, sum) in out.iter_mut().enumerate().take(ROWS) {
-            let mut of_row = *sum;
-            for (leaves, found) in leaves.iter().zip(&found) {
-                of_row += leaves[found[row] as usize % L];
-            }
-            *sum = of_row;
-        }
-    }
-}
-
-/// Writes the numbers of leaves.
-struct Numbers<'a> {
-    origin: &'a [u32],
-    n_trees: usize,
-}
-
-impl Visit for Numbers<'_> {
-    type Out = i64;
-
-    fn row(&self, out: &mut [i64], trees: Range<usize>, groups: &[u32], leaf: &Bytes) {
-        for (tree, &leaf) in trees.zip(leaf) {
-            out[tree] = i64::from(self.origin[leaves_of(groups, tree).start + leaf as usize]);
-        }
-    }
-
-    fn tile(&self, out: &mut [i64], trees: Range<usize>, groups: &[u32], leaf: &[[Bytes; 2]]) {
-        for (tree, leaf) in trees.zip(leaf) {
-            let origin = &self.origin[leaves_of(groups, tree)];
-            let column = out.iter_mut().skip(tree).step_by(self.n_trees);
-            column.zip(leaf.as_flattened()).for_each(|(out, &leaf)| *out = i64::from(origin[leaf as usize]));
-        }
-    }
 }
 
 impl Run<'_> {
@@ -264,17 +164,16 @@ impl<'a, F: Real + Element + Default + Send + Sync, C> Lanes<'a, F, C> {
         let alone = threads == 1 || n <= ROWS || n.saturating_mul(self.n_trees) < SMALL;
         let share = if alone { TILES * ROWS } else { n.div_ceil(threads).min(TILES * ROWS) };
         let rows = share.next_multiple_of(ROWS);
-        let few_rows = FEW_ROWS[usize::from(self.heap.is_none_or(|depth| depth > 3))];
         let block = |(block, out): (usize, &mut [V::Out])| {
             let first = block * rows;
             let x = x.slice_axis(Axis(0), Slice::from(first..n.min(first + rows)));
-            if x.nrows() < few_rows {
-                self.by_row(&x, out, per_row, visit);
+            let mut scratch = SCRATCH.take();
+            if x.nrows() <= FEW_ROWS {
+                self.by_row(&x, out, visit, &mut scratch.rows);
             } else {
-                let mut tiles = SCRATCH.take();
-                self.by_tile(&x, out, per_row, visit, &mut tiles);
-                SCRATCH.set(tiles);
+                self.by_tile(&x, out, per_row, visit, &mut scratch.tiles);
             }
+            SCRATCH.set(scratch);
         };
         let blocks = rows * per_row;
         if alone {
@@ -284,38 +183,32 @@ impl<'a, F: Real + Element + Default + Send + Sync, C> Lanes<'a, F, C> {
         }
     }
 
-    /// One row after the other, through all trees of a group at once.
+    /// One group after the other, all of its trees at once, for one row after the other.
     fn by_row<T: Number, V: Visit>(
         &self,
         x: &ArrayView2<'_, T>,
         out: &mut [V::Out],
-        per_row: usize,
         visit: &V,
+        rows: &mut Vec<Row>,
     ) where
         C: Fn(T) -> F,
     {
-        let mut keys: Row = [[0; 16]; COLUMNS / 16];
-        let mut leaf = [0; 32];
-        for (x, out) in x.rows().into_iter().zip(out.chunks_exact_mut(per_row)) {
-            for (chunk, groups) in self.chunks.windows(2).enumerate() {
-                let (right, left) = keys.as_flattened_mut().split_at_mut(COLUMNS / 2);
-                let mut nan = false;
-                for (((&value, blocks), right), left) in x.iter().zip(self.blocks(chunk)).zip(right).zip(left)
-                {
-                    let value = (self.compared)(value);
-                    nan |= value.is_nan();
-                    self.kernels.keys(
-                        blocks,
-                        &[value],
-                        std::slice::from_mut(right),
-                        std::slice::from_mut(left),
-                    );
-                }
-                for group in groups[0]..groups[1] {
-                    let (nodes, trees) = self.group(group as usize);
-                    self.kernels.trees_of_row(nodes, &keys, self.n_features, nan, &mut leaf);
-                    visit.row(out, trees, self.groups, &leaf);
-                }
+        rows.resize(x.nrows(), [[0; 16]; COLUMNS / 16]);
+        let mut leaf = [[0; 32]; FEW_ROWS];
+        let leaf = &mut leaf[..rows.len()];
+        let mut values = [[F::default(); FEW_ROWS]; COLUMNS_TOGETHER];
+        for (chunk, groups) in self.chunks.windows(2).enumerate() {
+            let mut nan = false;
+            for first in (0..self.n_features).step_by(COLUMNS_TOGETHER) {
+                let some = first..self.n_features.min(first + COLUMNS_TOGETHER);
+                self.columns(x, first, &mut values);
+                let starts = &self.starts[chunk * self.n_features..][some.start..=some.end];
+                nan |= self.kernels.keys_of_rows(self.thresholds, starts, &values, first, rows);
+            }
+            for group in groups[0]..groups[1] {
+                let (nodes, trees) = self.group(group as usize);
+                self.kernels.trees_of_rows(nodes, rows, self.n_features, nan, leaf);
+                visit.rows(out, trees, self.groups, leaf);
             }
         }
     }
@@ -373,11 +266,11 @@ impl<'a, F: Real + Element + Default + Send + Sync, C> Lanes<'a, F, C> {
     }
 
     /// The columns from `first` on, as they are compared.
-    fn columns<T: Number>(
+    fn columns<T: Number, const N: usize>(
         &self,
         x: &ArrayView2<'_, T>,
         first: usize,
-        values: &mut [[F; ROWS]; COLUMNS_TOGETHER],
+        values: &mut [[F; N]; COLUMNS_TOGETHER],
     ) where
         C: Fn(T) -> F,
     {
