@@ -73,7 +73,7 @@ impl Level {
     /// Bytes that filters are tried on.
     fn sample(self) -> usize {
         match self {
-            Level::Fast => 128 << 10,
+            Level::Fast => 32 << 10,
             Level::Default | Level::Best => 1 << 20,
         }
     }
