@@ -9,7 +9,7 @@ nobody has more threads than another, and files lie in memory (/dev/shm), so tha
 measured. What is compared is not quite the same work. `joblib.load` ends with objects in memory; `restore` ends with a file that
 any number of processes map, written out and checked against CRC32 and BLAKE3, which joblib does not have. What it takes to
 make objects of that file is in a column of its own, `load_cpu_s`, and in the last lines. `onecopy.dump` makes the plan for native
-prediction, and writes the file ready to be mapped before it compresses that. Kinds of arrays are saved by themselves, as joblib holds them.
+prediction as well. Kinds of arrays are saved by themselves, as joblib holds them.
 """
 
 import argparse

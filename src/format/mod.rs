@@ -23,6 +23,7 @@ pub(crate) mod hashes;
 pub(crate) mod header;
 pub(crate) mod lanes;
 pub(crate) mod packed;
+mod packed_memory;
 pub(crate) mod parts;
 pub(crate) mod restored;
 mod sums;

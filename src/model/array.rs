@@ -97,7 +97,8 @@ impl<W: io::Write + io::Seek + Send> ArraySink for Writer<W> {
     }
 }
 
-fn as_io(error: WriteError) -> io::Error {
+/// The error of an output as it is, any other inside one.
+pub(crate) fn as_io(error: WriteError) -> io::Error {
     match error {
         WriteError::Output { source, .. } => source,
         error => io::Error::other(error),

@@ -9,7 +9,6 @@ use std::path::{Path, PathBuf};
 use crate::convert::source::ReadAt;
 use crate::convert::{ConvertError, Limits, read_foreign};
 use crate::format::OnProgress;
-use crate::format::codec::Codec;
 use crate::format::digest::Digest;
 use crate::format::header::MAGIC;
 use crate::format::writer::WriteError;
@@ -17,7 +16,7 @@ use crate::model::graph::GraphError;
 use crate::model::lower::LowerError;
 use crate::model::pack::PackError;
 use crate::model::plan::Plan;
-use crate::ops::model_file::{Contents, Failed, Written, write_model};
+use crate::ops::model_file::{Contents, Failed, Form, Written, write_model};
 use crate::store::ahead::Ahead;
 use crate::store::fs::{PublishError, StepError, publish, unnamed_in};
 
@@ -158,7 +157,7 @@ pub fn convert(
     foreign.graph.check(&foreign).map_err(graph_error)?;
     let container = foreign.container.clone();
     let sections = options.metadata.iter().map(|user| ("user", user)).collect();
-    let contents = Contents { source: &container, sections, codec: Codec::Raw, progress };
+    let contents = Contents { source: &container, sections, form: Form::Hot, progress };
     let written = publish(dst, |file| {
         write_model(&mut Ahead::new(file, true), foreign, &contents).map_err(|failed| match failed {
             Failed::Lower(source) => ConvertFileError::Lower { path: src.to_owned(), source },

@@ -3,7 +3,6 @@
 
 use std::collections::BTreeSet;
 use std::fs::File;
-use std::io;
 use std::path::{Path, PathBuf};
 
 use serde_json::Value;
@@ -11,7 +10,7 @@ use serde_json::Value;
 use crate::convert::source::{Foreign, ReadAt};
 use crate::convert::{ConvertError, Limits, read_with_buffers};
 use crate::format::OnProgress;
-use crate::format::codec::{Codec, Level};
+use crate::format::codec::Level;
 use crate::format::digest::Digest;
 use crate::format::writer::WriteError;
 use crate::model::graph::{GraphError, Node};
@@ -19,8 +18,7 @@ use crate::model::lower::LowerError;
 use crate::model::pack::PackError;
 use crate::model::plan::Plan;
 use crate::model::terms::NewTerms;
-use crate::ops::model_file::{Contents, Failed, Written, write_model};
-use crate::ops::rewrite::{RewriteError, archive_into};
+use crate::ops::model_file::{Contents, Failed, Form, Written, write_model};
 use crate::store::ahead::Ahead;
 use crate::store::fs::{PublishError, StepError, publish, publish_unsynced};
 
@@ -102,18 +100,9 @@ pub enum DumpError {
         /// Why.
         source: WriteError,
     },
-    /// The file cannot be compressed.
-    #[error(transparent)]
-    Archive(RewriteError),
     /// The file cannot be published.
     #[error(transparent)]
     Publish(StepError),
-}
-
-/// A file without a name on the file system of `path`: it may become too large for that of temporary files.
-fn unnamed_beside(path: &Path) -> io::Result<File> {
-    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty());
-    tempfile::tempfile_in(folder.unwrap_or(Path::new(".")))
 }
 
 /// An object read from its pickle, to be written with [`Dump::write`].
@@ -170,26 +159,16 @@ impl Dump {
             [("environment", &options.environment), ("schema", &options.schema), ("user", &options.user)];
         let sections =
             sections.into_iter().filter_map(|(name, value)| Some((name, value.as_ref()?))).collect();
-        let contents = Contents { source: "dump", sections, codec: Codec::Raw, progress };
-        let failed = |failed| match failed {
-            Failed::Lower(source) => DumpError::Lower(source),
-            Failed::Pack(source) => DumpError::Pack { path: path.to_owned(), source },
-            Failed::Write(source) => DumpError::Write { path: path.to_owned(), source },
-        };
+        let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
+        let form = options.compress.map_or(Form::Hot, |level| Form::Archive(level, folder));
+        let contents = Contents { source: "dump", sections, form, progress };
         let write = |file: &mut File| {
-            let Some(level) = options.compress else {
-                return write_model(&mut Ahead::new(file, options.sync), self.foreign, &contents)
-                    .map_err(failed);
-            };
-            let mut hot = unnamed_beside(path).map_err(|source| DumpError::Write {
-                path: path.to_owned(),
-                source: WriteError::Output { offset: 0, source },
-            })?;
-            let written =
-                write_model(&mut Ahead::new(&mut hot, false), self.foreign, &contents).map_err(failed)?;
-            let (bytes, digest) =
-                archive_into(hot, file, path, level, options.sync, progress).map_err(DumpError::Archive)?;
-            Ok(Written { bytes, digest, ..written })
+            let written = write_model(&mut Ahead::new(file, options.sync), self.foreign, &contents);
+            written.map_err(|failed| match failed {
+                Failed::Lower(source) => DumpError::Lower(source),
+                Failed::Pack(source) => DumpError::Pack { path: path.to_owned(), source },
+                Failed::Write(source) => DumpError::Write { path: path.to_owned(), source },
+            })
         };
         let published = if options.sync { publish(path, write) } else { publish_unsynced(path, write) };
         let written = published.map_err(|error| match error {

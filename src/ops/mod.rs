@@ -7,6 +7,7 @@ pub(crate) mod dump;
 pub(crate) mod hot;
 pub(crate) mod inspect;
 mod model_file;
+mod packing;
 pub(crate) mod rewrite;
 pub(crate) mod sign;
 pub(crate) mod user;

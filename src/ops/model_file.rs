@@ -3,12 +3,13 @@
 
 use std::io::{self, Read};
 use std::ops::Range;
+use std::path::Path;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use serde_json::{Map, Value, json};
 
 use crate::convert::source::Foreign;
-use crate::format::codec::Codec;
+use crate::format::codec::{Codec, Level};
 use crate::format::digest::Digest;
 use crate::format::lanes::{NewArray, Pull};
 use crate::format::writer::{Parts, Pieces, WriteError, Writer};
@@ -19,7 +20,17 @@ use crate::model::lower::{LowerError, lower};
 use crate::model::pack::{Looks, PackError, pack, walk};
 use crate::model::plan::Plan;
 use crate::ops::describe::describe;
+use crate::ops::packing::PackingSink;
 use crate::store::ahead::Ahead;
+
+/// What a model file is for.
+#[derive(Clone, Copy)]
+pub(super) enum Form<'a> {
+    /// To be mapped.
+    Hot,
+    /// To be restored before use. The folder has room for what memory shall not hold meanwhile.
+    Archive(Level, &'a Path),
+}
 
 /// How a model file is written.
 pub(super) struct Contents<'a> {
@@ -27,7 +38,7 @@ pub(super) struct Contents<'a> {
     pub(super) source: &'a str,
     /// Sections of the metadata besides `onecopy` and `model`.
     pub(super) sections: Vec<(&'static str, &'a Value)>,
-    pub(super) codec: Codec,
+    pub(super) form: Form<'a>,
     pub(super) progress: OnProgress<'a>,
 }
 
@@ -60,11 +71,22 @@ pub(super) fn write_model(
     contents: &Contents<'_>,
 ) -> Result<Written, Failed> {
     foreign.graph.sort_sets();
-    let mut writer = Writer::new(file, contents.codec)?;
+    let mut writer = match contents.form {
+        Form::Hot => Writer::new(file, Codec::Raw)?,
+        Form::Archive(level, _) => Writer::packing(file, level)?,
+    };
     let done = AtomicU64::new(0);
     let graph = std::mem::replace(&mut foreign.graph, Graph::empty());
     let source = Looked { foreign: &foreign, looks: Looks::default() };
-    let mut sink = Counted { writer: &mut writer, done: &done, progress: contents.progress, arrays: 0 };
+    let mut packing;
+    let sink: &mut dyn ArraySink = match contents.form {
+        Form::Hot => &mut writer,
+        Form::Archive(_, folder) => {
+            packing = PackingSink::new(&mut writer, folder);
+            &mut packing
+        }
+    };
+    let mut sink = Counted { sink, done: &done, progress: contents.progress, arrays: 0 };
     let walk = walk(&graph, &source);
     let mut lowering = lower(&graph, &source, &walk, &mut sink).map_err(Failed::Lower)?;
     let description = describe(&graph, &source);
@@ -116,17 +138,17 @@ impl ArraySource for Looked<'_> {
 }
 
 /// Tells how much has been written.
-struct Counted<'a, 'w, 'f> {
-    writer: &'a mut Writer<&'w mut Ahead<'f>>,
+struct Counted<'a> {
+    sink: &'a mut dyn ArraySink,
     done: &'a AtomicU64,
     progress: OnProgress<'a>,
     arrays: u32,
 }
 
-impl ArraySink for Counted<'_, '_, '_> {
+impl ArraySink for Counted<'_> {
     fn add(&mut self, name: &str, info: &ArrayInfo, role: Role, data: &mut dyn Read) -> io::Result<ArrayId> {
         let mut data = CountedRead { data, done: self.done, progress: self.progress };
-        let id = self.writer.add(name, info, role, &mut data)?;
+        let id = self.sink.add(name, info, role, &mut data)?;
         self.arrays += 1;
         Ok(id)
     }
@@ -146,14 +168,14 @@ impl ArraySink for Counted<'_, '_, '_> {
             count(done, progress, range.end.saturating_sub(before));
             piece(range)
         };
-        let id = self.writer.add_slices(name, info, role, &told)?;
+        let id = self.sink.add_slices(name, info, role, &told)?;
         self.arrays += 1;
         Ok(id)
     }
 
     fn add_together(&mut self, arrays: &[NewArray<'_>], pull: &mut Pull<'_>) -> io::Result<Vec<ArrayId>> {
         let (done, progress) = (self.done, self.progress);
-        let ids = self.writer.add_together(arrays, &mut || {
+        let ids = self.sink.add_together(arrays, &mut || {
             let parts = pull()?;
             let len = parts.iter().flatten().map(Vec::len).sum::<usize>() as u64;
             count(done, progress, len);

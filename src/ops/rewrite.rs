@@ -156,34 +156,7 @@ pub(crate) fn restore_into(
     let src = archive.data().path();
     let features = |source| RewriteError::Features { path: src.to_owned(), source };
     archive.prologue().check_rewritable().map_err(features)?;
-    Rewrite { model: archive, src, dst, level: None, units: None, own: false, sync, progress }
-        .write(file)
-        .map(drop)
-}
-
-/// Writes the content of `hot`, a model file without a name, to `file` in compressed form. `path` is for messages.
-pub(super) fn archive_into(
-    hot: File,
-    file: &mut File,
-    path: &Path,
-    level: Level,
-    sync: bool,
-    progress: OnProgress<'_>,
-) -> Result<(u64, Digest), RewriteError> {
-    let mapping = Mapping::of_file(hot, path).map_err(OpenError::Map)?;
-    let opened = Model::from_bytes(mapping);
-    let model = opened.map_err(|source| OpenError::Format { path: path.to_owned(), source })?;
-    Rewrite {
-        model: &model,
-        src: path,
-        dst: path,
-        level: Some(level),
-        units: None,
-        own: true,
-        sync,
-        progress,
-    }
-    .write(file)
+    Rewrite { model: archive, src, dst, level: None, units: None, sync, progress }.write(file).map(drop)
 }
 
 pub(super) fn rewrite(
@@ -196,7 +169,7 @@ pub(super) fn rewrite(
     let model = Model::open(src)?;
     let features = |source| RewriteError::Features { path: src.to_owned(), source };
     model.prologue().check_rewritable().map_err(features)?;
-    let work = Rewrite { model: &model, src, dst, level, units, own: false, sync: true, progress };
+    let work = Rewrite { model: &model, src, dst, level, units, sync: true, progress };
     let (bytes, digest) = publish(dst, |file| work.write(file)).map_err(|error| match error {
         PublishError::Write(error) => error,
         PublishError::Step(error) => RewriteError::Publish(error),
@@ -212,8 +185,6 @@ struct Rewrite<'a> {
     level: Option<Level>,
     /// Where an archive of versions keeps what it shares.
     units: Option<&'a dyn UnitStore>,
-    /// Whether this process has just written the source, and nobody else has seen it.
-    own: bool,
     /// Whether the file shall be on disk in the end.
     sync: bool,
     progress: OnProgress<'a>,
@@ -250,11 +221,7 @@ impl Rewrite<'_> {
             Some(level) => Writer::packing(&mut file, level).and_then(|mut writer| {
                 for (array, segment) in arrays.iter().zip(segments) {
                     let places = model.places(segment).collect();
-                    writer.packed(
-                        array,
-                        &Packed { model, segment, own: self.own, places, told },
-                        self.units,
-                    )?;
+                    writer.packed(array, &Packed { model, segment, places, told }, self.units)?;
                 }
                 Ok(writer)
             }),
@@ -318,8 +285,6 @@ impl Told<'_> {
 struct Packed<'a> {
     model: &'a Model<Mapping>,
     segment: &'a Segment,
-    /// Whether the digest was computed by this process when it wrote the file.
-    own: bool,
     places: Vec<Place<'a>>,
     told: Told<'a>,
 }
@@ -336,7 +301,7 @@ impl BlockSource for Packed<'_> {
     }
 
     fn is_hashed(&self) -> bool {
-        self.own
+        false
     }
 
     fn crc(&self, number: u64) -> u32 {
@@ -401,7 +366,6 @@ mod tests {
             dst: &dst,
             level: None,
             units: None,
-            own: false,
             sync: false,
             progress: &|_| {},
         };

@@ -188,6 +188,9 @@ def test_a_smaller_file_is_the_same_model(path, tmp_path):
         onecopy.dump(model, tmp_path / "cold", compress=compress)
         assert (tmp_path / "cold").stat().st_size < path.stat().st_size
         assert onecopy.inspect(tmp_path / "cold")["metadata"] == metadata(path)
+        if compress is not True:
+            onecopy.archive(path, tmp_path / "archived", level=compress)
+            assert (tmp_path / "cold").read_bytes() == (tmp_path / "archived").read_bytes()
     for compress in (0, 3, "zstd", 1.5):
         with pytest.raises(ValueError, match='"fast", "default" or "best"'):
             onecopy.dump(model, path, compress=compress)
