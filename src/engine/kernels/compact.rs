@@ -68,7 +68,7 @@ pub(in crate::engine) struct Arrived {
 /// How deep the leaves of a tree lie, as far as is known. Wrong numbers cost time.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(in crate::engine) struct Depths {
-    /// Steps after which it pays to ask whether all walks have arrived.
+    /// The mean of the steps: somewhat later it pays to ask whether all walks have arrived.
     pub sure: u32,
     /// Steps after which they probably all have.
     pub most: u32,
@@ -234,7 +234,7 @@ mod x86 {
         ($all:ident, $steps:ident, $keys:ident, $arrived:ident, $depths:ident) => {{
             let Depths { sure, most } = $depths;
             let spread = most.saturating_sub(sure);
-            let unasked = if most <= 8 || spread <= 2 { most } else { sure };
+            let unasked = if most <= 8 || spread <= 2 { most } else { sure + spread.min(32) / 4 };
             for _ in 0..unasked {
                 $all!($steps, $keys, $arrived);
             }

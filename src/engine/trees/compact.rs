@@ -278,13 +278,15 @@ impl<'a, N: Node> Compact<'a, N> {
                     continue;
                 }
                 let here = std::mem::replace(starts, self.starts(steps, tree + 1, keys));
-                if let Some(nodes) = ahead.next() {
-                    prefetch(nodes);
-                }
+                // Half of its share now, half later: what asks for more lines than can be on their way at once waits for them.
+                let share = ahead.next().unwrap_or_default();
+                let (now, later) = share.split_at(share.len() / 16 * 8);
+                prefetch(now);
                 if !whole {
                     starts.nodes().iter().for_each(|&node| self.prefetch_node(node));
                 }
                 sink.rows(out, tree, &steps.rows(&here, depths, keys));
+                prefetch(later);
             }
         }
     }
