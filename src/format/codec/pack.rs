@@ -7,6 +7,7 @@ use std::ops::Range;
 use crate::format::codec::choose::{Choice, choose, row_len};
 use crate::format::codec::recipe::{Recipe, Streams};
 use crate::format::codec::stream::Scratch;
+use crate::format::codec::zstd::Encoder;
 use crate::format::codec::{Level, Trials};
 use crate::format::{ArrayInfo, BLOCK};
 
@@ -32,8 +33,12 @@ pub(crate) struct Packer {
 impl Packer {
     pub(crate) fn new(level: Level) -> Self {
         let trials = level.trial_zstd();
-        let trials = (trials != level.zstd()).then(|| Streams::new(trials));
-        Packer { streams: Streams::new(level.zstd()), trials, scratch: Scratch::default() }
+        let trials = (trials != level.zstd()).then(|| Streams::new(Encoder::new(trials)));
+        let zstd = match level {
+            Level::Fast => Encoder::fast(),
+            Level::Default | Level::Best => Encoder::new(level.zstd()),
+        };
+        Packer { streams: Streams::new(zstd), trials, scratch: Scratch::default() }
     }
 
     /// The stored form of block `number`; `None` if it is stored as it is.

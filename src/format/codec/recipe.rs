@@ -47,13 +47,8 @@ pub(super) struct Streams {
 }
 
 impl Streams {
-    pub(super) fn new(level: i32) -> Self {
-        Streams {
-            zstd: Encoder::new(level),
-            differences: Vec::new(),
-            planes: Vec::new(),
-            columns: Vec::new(),
-        }
+    pub(super) fn new(zstd: Encoder) -> Self {
+        Streams { zstd, differences: Vec::new(), planes: Vec::new(), columns: Vec::new() }
     }
 
     /// The stream of a block that starts `lead` bytes before its first whole record; `None` if it is not shorter.

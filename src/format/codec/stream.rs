@@ -284,6 +284,7 @@ mod tests {
     use super::*;
     use crate::format::codec::dictionary::Ordering;
     use crate::format::codec::recipe::{Filter, Recipe, Streams};
+    use crate::format::codec::zstd::Encoder;
 
     fn decode(stored: &[u8], len: usize) -> Result<Vec<u8>, String> {
         let mut out = vec![0; len];
@@ -356,7 +357,7 @@ mod tests {
             let lead = if let Recipe::Columns { record, .. } = &recipe { lead % record } else { 0 };
             let block: Vec<u8> = (0..len as u64).map(|i| (i / 8 % (seed % 50 + 1) * (i % 4)) as u8).collect();
             let lead = lead.min(len);
-            if let Some(stored) = Streams::new(1).block(&recipe, &block, lead).unwrap() {
+            if let Some(stored) = Streams::new(Encoder::new(1)).block(&recipe, &block, lead).unwrap() {
                 prop_assert_eq!(Ok(block.clone()), decode(&stored, len));
                 prop_assert!(!describe(&stored, len).is_empty());
                 prop_assert!(decode(&stored, len + 1).is_err());
