@@ -316,7 +316,7 @@ def test_guarded_readers_do_not_notice_what_becomes_of_the_file(kind, accident, 
     native, loaded, total = before.split()
     assert native == expected[0].tobytes().hex() and total == str(WIDE.coef_.sum())
     # NumPy adds in an order that depends on the number of its threads, which need not be the same in two processes.
-    assert np.allclose(np.frombuffer(bytes.fromhex(loaded)), expected[1], rtol=1e-9)
+    assert np.allclose(np.frombuffer(bytes.fromhex(loaded)), expected[1].ravel(), rtol=1e-9)
     assert after == before
     reader.communicate(timeout=30)
     assert reader.returncode == 0
