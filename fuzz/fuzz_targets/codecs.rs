@@ -1,4 +1,6 @@
 //! Bytes as blocks of an archive, decoded; and as arrays, archived and restored. Nothing may panic or be lost.
+//!
+//! Files are synced: with `TMPDIR` in memory it runs twenty times as fast.
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
