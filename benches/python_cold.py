@@ -6,6 +6,11 @@ CSV rows to stdout, one for each round and way. `alone` is one process that rest
 them asking at the same moment; the ways take turns, so that a busy moment of the machine hits both. `cpu` is user and system
 time of all processes from the moment they ask; `pss` is what all of them hold of the model afterwards, when each has read all
 of it. Rows named `ratio` compare the medians.
+
+A virtual machine may give its free pages back to the host and get them again at the first write, which can take longer than all
+of a restore and falls on whoever happens to be given such a page: here 500 MB written to a file took 0.14 s on pages that were in
+use a moment ago, up to 1.9 s on others. So a second restored file is kept until the moment before the workers are asked, for
+either way.
 """
 
 import argparse
@@ -23,10 +28,12 @@ import numpy as np
 
 import onecopy
 
+# Seconds after which pages that became free have been given back: Linux waits for two.
+SETTLED = 3.0
+
 WORKER = """
 import json, resource, sys, time
 import numpy, onecopy
-opener = onecopy.open
 
 def pss(folder):
     total, here = 0, False
@@ -42,11 +49,11 @@ def cpu():
     usage = resource.getrusage(resource.RUSAGE_SELF)
     return usage.ru_utime + usage.ru_stime
 
-path, how, folder = sys.argv[1], json.loads(sys.argv[2]), sys.argv[3]
+path, folder = sys.argv[1:]
 print("ready", flush=True)
 sys.stdin.readline()
 used, begin = cpu(), time.monotonic()
-model = opener(path, **how)
+model = onecopy.open(path, cache=folder)
 opened, used = time.monotonic(), cpu() - used
 print(json.dumps([begin, opened, used]), flush=True)
 sys.stdin.readline()
@@ -73,10 +80,11 @@ def model_file(folder: Path, megabytes: int) -> str:
     return cold
 
 
-def ask(path: str, processes: int, how: dict[str, str], cache: Path) -> tuple[float, float, int]:
+def ask(path: str, processes: int, cache: Path) -> tuple[float, float, int]:
     """Seconds until the last one has the model, CPU seconds of all, and bytes that all hold of it."""
-    arguments = [sys.executable, "-c", WORKER, path, json.dumps(how), str(cache)]
+    arguments = [sys.executable, "-c", WORKER, path, str(cache)]
     pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "text": True}
+    spare = onecopy.restore(path, f"{cache}.onecopy")
     workers = [subprocess.Popen(arguments, **pipes) for _ in range(processes)]
 
     def step() -> list[str]:
@@ -88,6 +96,8 @@ def ask(path: str, processes: int, how: dict[str, str], cache: Path) -> tuple[fl
     for worker in workers:
         worker.stdout.readline()
     os.sync()
+    time.sleep(SETTLED)
+    os.unlink(spare)
     told = [json.loads(line) for line in step()]
     step()
     held = sum(int(line) for line in step())
@@ -113,7 +123,7 @@ def main() -> None:
         for number in range(args.rounds):
             for way, processes in (("alone", 1), ("together", args.processes)):
                 cache = Path(folder) / f"cache-{number}-{way}"
-                wall, used, held = ask(path, processes, {"cache": str(cache)}, cache)
+                wall, used, held = ask(path, processes, cache)
                 for entry in cache.iterdir():
                     entry.unlink()
                 found[way].append((wall, used, held))
