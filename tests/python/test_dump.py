@@ -1,6 +1,7 @@
 """`onecopy.dump`: real estimators written, read back, and written again."""
 
 import copyreg
+import errno
 import io
 import json
 import os
@@ -194,6 +195,39 @@ def test_a_smaller_file_is_the_same_model(path, tmp_path):
     for compress in (0, 3, "zstd", 1.5):
         with pytest.raises(ValueError, match='"fast", "default" or "best"'):
             onecopy.dump(model, path, compress=compress)
+
+
+GROWN = """
+import sys, resource
+import numpy, onecopy
+from sklearn.ensemble import ExtraTreesRegressor
+x = numpy.random.default_rng(0).normal(size=(100_000, 4))
+model = ExtraTreesRegressor(11, random_state=0, n_jobs=-1).fit(x, x[:, 0] + x[:, 1])
+print("ready", flush=True)
+for limit in map(int, sys.argv[2:]):
+    resource.setrlimit(resource.RLIMIT_FSIZE, (limit, resource.RLIM_INFINITY))
+    try:
+        onecopy.dump(model, sys.argv[1], compress="fast")
+    except OSError as error:
+        print(type(error).__name__, error.errno, flush=True)
+"""
+
+
+def test_packing_what_memory_shall_not_hold_leaves_the_old_file_when_it_fails(path):
+    path.write_bytes(b"old")
+    # The archive is smaller than the last one; what is gathered for it is not.
+    limits = ["0", "4096", str(3 << 20), str(64 << 20)]
+    command = [sys.executable, "-c", GROWN, path]
+    failed = subprocess.run([*command, *limits], capture_output=True, text=True, check=True)
+    assert failed.stdout == "ready\n" + len(limits) * f"OSError {errno.EFBIG}\n"
+    assert path.read_bytes() == b"old" and os.listdir(path.parent) == [path.name]
+    for delay in (0.1, 0.5):
+        with subprocess.Popen([*command, "-1"], stdout=subprocess.PIPE, text=True) as dumping:
+            assert dumping.stdout.readline() == "ready\n"
+            time.sleep(delay)
+            dumping.kill()
+        assert path.read_bytes() == b"old" or onecopy.verify(path)
+        assert os.listdir(path.parent) == [path.name]
 
 
 # What is said about the model.
