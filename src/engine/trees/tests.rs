@@ -354,17 +354,17 @@ fn chains_and_lone_leaves_over_many_features_answer_as_their_own_nodes() {
             zero_is_missing: vec![],
             rule: None,
         };
-        for n in [1, 2, 7, 16, 17] {
+        for (n, nan) in [(1, true), (2, true), (7, true), (11, false), (16, false), (16, true), (17, true)] {
             let x = Array2::from_shape_fn((n, n_features), |(row, column)| {
                 let pick = (row * 31 + column * 17) % 23;
-                if pick == 0 && row % 2 == 1 { f64::NAN } else { pick as f64 * 0.1 - 1.1 }
+                if pick == 0 && row % 2 == 1 && nan { f64::NAN } else { pick as f64 * 0.1 - 1.1 }
             });
             let (scores, leaves) = expected(&ensemble, Float::F64, &x);
             let asked = Asked::new(copy(&ensemble), Float::F64, 1);
             for portable in [false, true] {
                 PORTABLE.set(portable);
-                assert_eq!(bits(&scores), asked.scores((&x).into()), "{n_features} {n} {portable}");
-                assert_eq!(leaves, asked.leaves((&x).into()), "{n_features} {n} {portable}");
+                assert_eq!(bits(&scores), asked.scores((&x).into()), "{n_features} {n} {nan} {portable}");
+                assert_eq!(leaves, asked.leaves((&x).into()), "{n_features} {n} {nan} {portable}");
             }
         }
     }
