@@ -21,15 +21,15 @@
 //! - bits 32..35 are zero, and the feature in the bits above is at most `n_columns`;
 //! - the distance is zero, and then the feature is `n_columns`; or `at + distance + 1 < nodes.len()`.
 //!
-//! *Keys.* Callers of [`Steps::rows`], [`Steps::ahead`] and [`Steps::trees`] pass `n_columns + 1` entries of 64 or 8 bytes, which is asserted.
+//! *Keys.* Callers of [`Steps::rows`] and [`Steps::trees`] pass `n_columns + 1` entries of 64 or 8 bytes, which is asserted.
 //! `bextr` gives `8 * feature` for a feature of at most `n_columns`, so that `cmp` reads 4 bytes of one of the entries.
 //!
-//! *Nodes.* Walks begin at [`Places`]: nodes that are asserted to be below `nodes.len()`, or that a crown leads to. Of
+//! *Nodes.* Walks begin at [`Starts`]: nodes that are asserted to be below `nodes.len()`, or that a crown leads to. Of
 //! those, the same file has checked that they are nodes of the crown's tree. From a node `at` in range, a step goes to
 //! `at + distance` or, if the key is above the threshold, one further. At a split both are in range by the second
 //! rule. At a leaf the key read is that of column `n_columns`, which is asserted to be zero and thus above no threshold:
-//! the carry is clear, the distance zero, and the lane stays. So every position is in range, after any number of steps,
-//! and walks may go on from where they have come to; how many are made (`Depths`) comes from the file and only costs time.
+//! the carry is clear, the distance zero, and the lane stays. So every position is in range, after any number of steps;
+//! how many are made (`Depths`) comes from the file and only costs time.
 #![allow(unsafe_code)]
 #![cfg_attr(not(target_arch = "x86_64"), allow(dead_code))]
 
@@ -45,11 +45,11 @@ pub(in crate::engine) type RowKeys = [u32; LANES];
 /// The key of one row, and padding: one entry per column, then one of zeros.
 pub(in crate::engine) type OneKey = [u32; 2];
 
-/// Nodes that walks have come to: below the number of nodes.
+/// Nodes at which walks begin: below the number of nodes.
 #[derive(Clone, Copy)]
-pub(in crate::engine) struct Places([u64; LANES]);
+pub(in crate::engine) struct Starts([u64; LANES]);
 
-impl Places {
+impl Starts {
     /// The nodes.
     pub(in crate::engine) fn nodes(&self) -> &[u64; LANES] {
         &self.0
@@ -74,13 +74,6 @@ pub(in crate::engine) struct Depths {
     pub most: u32,
 }
 
-impl Depths {
-    /// Seen from `steps` further down.
-    pub(in crate::engine) fn less(self, steps: u32) -> Self {
-        Depths { sure: self.sure.saturating_sub(steps), most: self.most.saturating_sub(steps) }
-    }
-}
-
 /// Narrow nodes of trees, and how to take them apart.
 #[derive(Clone, Copy)]
 pub(in crate::engine) struct Steps<'a> {
@@ -103,16 +96,16 @@ impl<'a> Steps<'a> {
 
     /// Walks of up to 16 rows that begin below the crown of the tree with this root. Like the nodes, crowns must have passed `validate`.
     #[inline(always)]
-    pub(in crate::engine) fn below_crown(&self, crown: &Crown, root: u64, keys: &[RowKeys]) -> Places {
-        Places(self.machine.below_crown(crown, root, keys))
+    pub(in crate::engine) fn below_crown(&self, crown: &Crown, root: u64, keys: &[RowKeys]) -> Starts {
+        Starts(self.machine.below_crown(crown, root, keys))
     }
 
     /// Walks that begin at these nodes.
     #[inline(always)]
-    pub(in crate::engine) fn at(&self, starts: [u64; LANES]) -> Places {
+    pub(in crate::engine) fn at(&self, starts: [u64; LANES]) -> Starts {
         let last = starts.iter().fold(0, |last, &start| last.max(start));
         assert!(last < self.nodes.len() as u64, "a walk begins beyond the nodes");
-        Places(starts)
+        Starts(starts)
     }
 }
 
@@ -132,12 +125,7 @@ pub(in crate::engine) fn prefetch(nodes: &[u64]) {
 #[cfg(not(target_arch = "x86_64"))]
 impl Steps<'_> {
     /// Up to 16 rows, each from its node on.
-    pub(in crate::engine) fn rows(&self, _: &Places, _: Depths, _: &[RowKeys]) -> Arrived {
-        unreachable!("there are no steps without the instructions")
-    }
-
-    /// Some steps of up to 16 rows.
-    pub(in crate::engine) fn ahead(&self, _: &mut Places, _: u32, _: &[RowKeys]) {
+    pub(in crate::engine) fn rows(&self, _: &Starts, _: Depths, _: &[RowKeys]) -> Arrived {
         unreachable!("there are no steps without the instructions")
     }
 
@@ -150,9 +138,8 @@ impl Steps<'_> {
 #[cfg(target_arch = "x86_64")]
 mod x86 {
     use std::arch::asm;
-    use std::arch::x86_64::{_MM_HINT_T0, _mm_prefetch};
 
-    use super::{Arrived, Depths, LANES, OneKey, Places, RowKeys, Steps};
+    use super::{Arrived, Depths, LANES, OneKey, RowKeys, Starts, Steps};
 
     /// One step of a lane; with `$moved`, the distance is added to its bits.
     macro_rules! step {
@@ -200,45 +187,45 @@ mod x86 {
 
     /// A step of sixteen rows through one tree.
     macro_rules! all_rows {
-        ($steps:ident, $keys:ident, $at:expr $(, $moved:ident)?) => {
-            step!($steps, $keys, $at[0], "*8" $(, $moved)?);
-            step!($steps, $keys, $at[1], "*8 + 4" $(, $moved)?);
-            step!($steps, $keys, $at[2], "*8 + 8" $(, $moved)?);
-            step!($steps, $keys, $at[3], "*8 + 12" $(, $moved)?);
-            step!($steps, $keys, $at[4], "*8 + 16" $(, $moved)?);
-            step!($steps, $keys, $at[5], "*8 + 20" $(, $moved)?);
-            step!($steps, $keys, $at[6], "*8 + 24" $(, $moved)?);
-            step!($steps, $keys, $at[7], "*8 + 28" $(, $moved)?);
-            step!($steps, $keys, $at[8], "*8 + 32" $(, $moved)?);
-            step!($steps, $keys, $at[9], "*8 + 36" $(, $moved)?);
-            step!($steps, $keys, $at[10], "*8 + 40" $(, $moved)?);
-            step!($steps, $keys, $at[11], "*8 + 44" $(, $moved)?);
-            step!($steps, $keys, $at[12], "*8 + 48" $(, $moved)?);
-            step!($steps, $keys, $at[13], "*8 + 52" $(, $moved)?);
-            step!($steps, $keys, $at[14], "*8 + 56" $(, $moved)?);
-            step!($steps, $keys, $at[15], "*8 + 60" $(, $moved)?);
+        ($steps:ident, $keys:ident, $arrived:ident $(, $moved:ident)?) => {
+            step!($steps, $keys, $arrived.at[0], "*8" $(, $moved)?);
+            step!($steps, $keys, $arrived.at[1], "*8 + 4" $(, $moved)?);
+            step!($steps, $keys, $arrived.at[2], "*8 + 8" $(, $moved)?);
+            step!($steps, $keys, $arrived.at[3], "*8 + 12" $(, $moved)?);
+            step!($steps, $keys, $arrived.at[4], "*8 + 16" $(, $moved)?);
+            step!($steps, $keys, $arrived.at[5], "*8 + 20" $(, $moved)?);
+            step!($steps, $keys, $arrived.at[6], "*8 + 24" $(, $moved)?);
+            step!($steps, $keys, $arrived.at[7], "*8 + 28" $(, $moved)?);
+            step!($steps, $keys, $arrived.at[8], "*8 + 32" $(, $moved)?);
+            step!($steps, $keys, $arrived.at[9], "*8 + 36" $(, $moved)?);
+            step!($steps, $keys, $arrived.at[10], "*8 + 40" $(, $moved)?);
+            step!($steps, $keys, $arrived.at[11], "*8 + 44" $(, $moved)?);
+            step!($steps, $keys, $arrived.at[12], "*8 + 48" $(, $moved)?);
+            step!($steps, $keys, $arrived.at[13], "*8 + 52" $(, $moved)?);
+            step!($steps, $keys, $arrived.at[14], "*8 + 56" $(, $moved)?);
+            step!($steps, $keys, $arrived.at[15], "*8 + 60" $(, $moved)?);
         };
     }
 
     /// A step of one row through sixteen trees.
     macro_rules! all_trees {
-        ($steps:ident, $keys:ident, $at:expr $(, $moved:ident)?) => {
-            step!($steps, $keys, $at[0], "" $(, $moved)?);
-            step!($steps, $keys, $at[1], "" $(, $moved)?);
-            step!($steps, $keys, $at[2], "" $(, $moved)?);
-            step!($steps, $keys, $at[3], "" $(, $moved)?);
-            step!($steps, $keys, $at[4], "" $(, $moved)?);
-            step!($steps, $keys, $at[5], "" $(, $moved)?);
-            step!($steps, $keys, $at[6], "" $(, $moved)?);
-            step!($steps, $keys, $at[7], "" $(, $moved)?);
-            step!($steps, $keys, $at[8], "" $(, $moved)?);
-            step!($steps, $keys, $at[9], "" $(, $moved)?);
-            step!($steps, $keys, $at[10], "" $(, $moved)?);
-            step!($steps, $keys, $at[11], "" $(, $moved)?);
-            step!($steps, $keys, $at[12], "" $(, $moved)?);
-            step!($steps, $keys, $at[13], "" $(, $moved)?);
-            step!($steps, $keys, $at[14], "" $(, $moved)?);
-            step!($steps, $keys, $at[15], "" $(, $moved)?);
+        ($steps:ident, $keys:ident, $arrived:ident $(, $moved:ident)?) => {
+            step!($steps, $keys, $arrived.at[0], "" $(, $moved)?);
+            step!($steps, $keys, $arrived.at[1], "" $(, $moved)?);
+            step!($steps, $keys, $arrived.at[2], "" $(, $moved)?);
+            step!($steps, $keys, $arrived.at[3], "" $(, $moved)?);
+            step!($steps, $keys, $arrived.at[4], "" $(, $moved)?);
+            step!($steps, $keys, $arrived.at[5], "" $(, $moved)?);
+            step!($steps, $keys, $arrived.at[6], "" $(, $moved)?);
+            step!($steps, $keys, $arrived.at[7], "" $(, $moved)?);
+            step!($steps, $keys, $arrived.at[8], "" $(, $moved)?);
+            step!($steps, $keys, $arrived.at[9], "" $(, $moved)?);
+            step!($steps, $keys, $arrived.at[10], "" $(, $moved)?);
+            step!($steps, $keys, $arrived.at[11], "" $(, $moved)?);
+            step!($steps, $keys, $arrived.at[12], "" $(, $moved)?);
+            step!($steps, $keys, $arrived.at[13], "" $(, $moved)?);
+            step!($steps, $keys, $arrived.at[14], "" $(, $moved)?);
+            step!($steps, $keys, $arrived.at[15], "" $(, $moved)?);
         };
     }
 
@@ -249,14 +236,14 @@ mod x86 {
             let spread = most.saturating_sub(sure);
             let unasked = if most <= 8 || spread <= 2 { most } else { sure + spread.min(32) / 4 };
             for _ in 0..unasked {
-                $all!($steps, $keys, $arrived.at);
+                $all!($steps, $keys, $arrived);
             }
             while !$steps.arrived(&mut $arrived) {
                 let mut moved = 1u64;
                 while moved != 0 {
                     moved = 0;
-                    $all!($steps, $keys, $arrived.at);
-                    $all!($steps, $keys, $arrived.at, moved);
+                    $all!($steps, $keys, $arrived);
+                    $all!($steps, $keys, $arrived, moved);
                 }
             }
             $arrived
@@ -266,35 +253,14 @@ mod x86 {
     impl Steps<'_> {
         /// Up to 16 rows, each from its node on.
         #[inline]
-        pub(in crate::engine) fn rows(&self, starts: &Places, depths: Depths, keys: &[RowKeys]) -> Arrived {
-            let keys = self.whole(keys);
-            let mut arrived = Arrived { at: starts.0, leaf: [0; LANES] };
-            walk!(all_rows, self, keys, arrived, depths)
-        }
-
-        /// Some steps of up to 16 rows; the nodes that they come to are asked for.
-        #[inline]
-        pub(in crate::engine) fn ahead(&self, places: &mut Places, steps: u32, keys: &[RowKeys]) {
-            let keys = self.whole(keys);
-            for _ in 0..steps {
-                all_rows!(self, keys, places.0);
-            }
-            for &place in &places.0 {
-                let node = self.nodes.as_ptr().wrapping_add(place as usize);
-                // SAFETY: a prefetch reads nothing that the program sees, and never faults.
-                unsafe { _mm_prefetch::<_MM_HINT_T0>(node.cast()) };
-            }
-        }
-
-        /// Keys of all columns, and of leaves.
-        #[inline(always)]
-        fn whole(&self, keys: &[RowKeys]) -> *const RowKeys {
+        pub(in crate::engine) fn rows(&self, starts: &Starts, depths: Depths, keys: &[RowKeys]) -> Arrived {
             assert!(keys.len() == self.n_columns + 1, "a key for every column, and one more");
             assert!(
                 keys[self.n_columns].iter().fold(0, |any, key| any | key) == 0,
                 "leaves compare with zero"
             );
-            keys.as_ptr()
+            let (mut arrived, keys) = (Arrived { at: starts.0, leaf: [0; LANES] }, keys.as_ptr());
+            walk!(all_rows, self, keys, arrived, depths)
         }
 
         /// One row through 16 trees.

@@ -7,7 +7,7 @@ use ndarray::ArrayView2;
 use rayon::prelude::*;
 
 use crate::engine::input::Input;
-use crate::engine::kernels::compact::{Arrived, Depths, LANES, OneKey, Places, RowKeys, Steps, prefetch};
+use crate::engine::kernels::compact::{Arrived, Depths, LANES, OneKey, RowKeys, Starts, Steps, prefetch};
 use crate::engine::rows::Number;
 use crate::engine::trees::Scores;
 use crate::engine::trees::categories::Sets;
@@ -29,10 +29,6 @@ const FEW_ROWS: usize = 10;
 const SMALL: usize = 60_000;
 /// A tree is fetched ahead if it has at most this many lines for each group of rows.
 const LINES_PER_GROUP: usize = 256;
-/// Steps of a walk in one turn, if walks take turns.
-const TURN: u32 = 2;
-/// Most turns of a walk, and most walks that take them.
-const MAX_TURNS: usize = 8;
 /// Keys that a thread keeps from call to call.
 const KEPT: usize = 1 << 18;
 
@@ -75,7 +71,7 @@ thread_local! {
 struct Scratch {
     keys: Keys,
     one: Vec<OneKey>,
-    starts: Vec<Places>,
+    starts: Vec<Starts>,
     arrivals: Vec<Arrival>,
 }
 
@@ -251,11 +247,7 @@ impl<'a, N: Node> Compact<'a, N> {
         let Scratch { keys, starts, .. } = scratch;
         keys.encode(self.encoder, x, first_row, n_rows);
         if let Some(steps) = self.steps {
-            let mut groups = keys.groups();
-            return match (groups.next(), groups.next()) {
-                (Some((keys, nan)), None) if self.takes_turns(nan) => self.one_group(steps, keys, out, sink),
-                _ => self.step(steps, keys, starts, out, sink),
-            };
+            return self.step(steps, keys, starts, out, sink);
         }
         for (tree, &root) in self.roots.iter().enumerate() {
             for ((keys, nan), out) in keys.groups().zip(out.chunks_mut(LANES * sink.per_row())) {
@@ -264,47 +256,12 @@ impl<'a, N: Node> Compact<'a, N> {
         }
     }
 
-    /// Up to 16 rows through some trees at a time: in its turn a walk makes a few steps and asks for the nodes that it has come to,
-    /// which arrive while walks in other trees have theirs. Walks end in the order of trees.
-    fn one_group<S: Sink>(&self, steps: Steps<'a>, keys: &[RowKeys], out: &mut [S::Value], sink: &S) {
-        let turns = self.turns();
-        let mut under_way = [None; MAX_TURNS];
-        for tree in 0..self.roots.len() + turns {
-            let slot = tree % turns;
-            if let Some(places) = under_way[slot].take() {
-                let tree = tree - turns;
-                let done = TURN * (turns as u32 - 1);
-                let left = self.below_crown(self.depths(tree)).less(done);
-                sink.rows(out, tree, &steps.rows(&places, left, keys));
-            }
-            under_way.iter_mut().flatten().for_each(|places| steps.ahead(places, TURN, keys));
-            under_way[slot] = (tree < self.roots.len()).then(|| {
-                let mut places = self.starts(steps, tree, keys);
-                steps.ahead(&mut places, 0, keys);
-                places
-            });
-        }
-    }
-
-    /// Whether walks of one group of rows shall take turns: with large trees nothing is gained by it.
-    fn takes_turns(&self, nan: bool) -> bool {
-        let lines = self.nodes.nodes.len() / 8;
-        (!nan || self.nodes.missing.is_empty()) && lines <= self.roots.len() * LINES_PER_GROUP
-    }
-
-    /// Turns of a walk, in the last of which it ends.
-    fn turns(&self) -> usize {
-        let crown = if self.crowns.is_empty() { 0 } else { CROWN_LEVELS as usize };
-        let mean = self.steps_per_row() / self.roots.len().max(1);
-        (mean.saturating_sub(crown) / TURN as usize).clamp(1, MAX_TURNS)
-    }
-
     /// Rows through one tree after the other; `starts` holds where they begin in the next one, which is fetched meanwhile.
     fn step<S: Sink>(
         &self,
         steps: Steps<'a>,
         keys: &Keys,
-        starts: &mut Vec<Places>,
+        starts: &mut Vec<Starts>,
         out: &mut [S::Value],
         sink: &S,
     ) {
@@ -336,7 +293,7 @@ impl<'a, N: Node> Compact<'a, N> {
 
     /// Where up to 16 rows begin in a tree: below its crown, or else at the root.
     #[inline]
-    fn starts(&self, steps: Steps<'a>, tree: usize, keys: &[RowKeys]) -> Places {
+    fn starts(&self, steps: Steps<'a>, tree: usize, keys: &[RowKeys]) -> Starts {
         let root = self.roots.get(tree).copied().unwrap_or(0);
         match self.crowns.get(tree) {
             Some(crown) => steps.below_crown(crown, root, keys),
@@ -349,7 +306,8 @@ impl<'a, N: Node> Compact<'a, N> {
         if self.crowns.is_empty() {
             return depths;
         }
-        depths.less(CROWN_LEVELS)
+        let Depths { sure, most } = depths;
+        Depths { sure: sure.saturating_sub(CROWN_LEVELS), most: most.saturating_sub(CROWN_LEVELS) }
     }
 
     /// The nodes of the tree after `tree`, a part for each group of rows; none if fetching them ahead does not pay.
