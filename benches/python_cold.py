@@ -8,9 +8,8 @@ time of all processes from the moment they ask; `pss` is what all of them hold o
 of it. Rows named `ratio` compare the medians.
 
 A virtual machine may give its free pages back to the host and get them again at the first write, which can take longer than all
-of a restore and falls on whoever happens to be given such a page: here 500 MB written to a file took 0.14 s on pages that were in
-use a moment ago, up to 1.9 s on others. So a second restored file is kept until the moment before the workers are asked, for
-either way.
+of a restore and falls on whoever happens to be given such a page. So a second restored file is kept until the moment before the
+workers are asked, for either way, and its pages are the ones that the system gives out next.
 """
 
 import argparse
