@@ -233,6 +233,39 @@ fn bytes_after_the_end_are_refused() {
     assert!(matches!(Model::from_bytes(&file), Err(FormatError::Length { .. })));
 }
 
+/// The file with another number in its prologue, which has the checksum for it.
+fn with_word(file: &[u8], at: usize, word: u32) -> Vec<u8> {
+    let mut file = file.to_vec();
+    file[at..at + 4].copy_from_slice(&word.to_le_bytes());
+    let crc = crc32fast::hash(&file[..124]);
+    file[124..128].copy_from_slice(&crc.to_le_bytes());
+    file
+}
+
+#[test]
+fn files_of_later_versions_are_read_unless_they_forbid_it() {
+    let file = write(Codec::Raw, &small(), "{}");
+    let later_minor = 9 << 16 | 1;
+    let [minor, compatible, rewrite, reserved] = [10, 20, 24, 120];
+    let later = with_word(&file, minor - 2, later_minor);
+    for (at, word) in [(compatible, 0x8000_0001), (rewrite, 0x80), (reserved, 7)] {
+        let file = with_word(&later, at, word);
+        assert!(!is_found(&file), "the word at byte {at}");
+    }
+    assert_eq!(restored(&archived(&file, Level::Best)), file);
+    let from = with_word(&later, rewrite, 0x80);
+    let folder = tempfile::tempdir().unwrap();
+    let [path, to] = ["from", "to"].map(|name| folder.path().join(name));
+    onecopy::publish(&path, |out| std::io::Write::write_all(out, &from)).unwrap();
+    let error = archive(&path, &to, &ArchiveOptions::default(), SILENT).unwrap_err();
+    let text = format!(
+        "{error}: {}",
+        std::error::Error::source(&error).map_or_else(String::new, ToString::to_string)
+    );
+    assert!(text.contains("rewrite-incompatible features 0x80"), "{text}");
+    assert!(text.contains("1.9") && !to.exists(), "{text}");
+}
+
 #[test]
 fn the_same_input_gives_the_same_bytes() {
     let big = Saved::new("big", Dtype::F64, &[700_000]);

@@ -303,6 +303,30 @@ mod tests {
         refused(&stream(2), 12, "index 2 is not in a dictionary of 2 values");
     }
 
+    /// The writer has no use for indices of 4 bytes: a block holds too few values of 8.
+    #[test]
+    fn indices_of_every_width_are_looked_up() {
+        for (width, index_width) in [(2, 1), (4, 1), (4, 2), (8, 1), (8, 2), (8, 4)] {
+            let [first, second] = [1, 2].map(|byte| vec![byte; width]);
+            let stream = |indices: [u32; 3]| {
+                let mut stream =
+                    vec![4, width as u8, index_width as u8, 2, 0, 0, 0, 1 + 2 * width as u8, 0, 0, 0, 0];
+                stream.extend([first.as_slice(), &second].concat());
+                stream.push(0);
+                stream.extend(indices.iter().flat_map(|index| index.to_le_bytes()[..index_width].to_vec()));
+                stream
+            };
+            let expected = [second.as_slice(), &first, &second].concat();
+            assert_eq!(Ok(expected), decode(&stream([1, 0, 1]), 3 * width), "{index_width} of {width}");
+            let largest = u32::MAX >> (32 - 8 * index_width);
+            refused(
+                &stream([1, largest, 1]),
+                3 * width,
+                &format!("index {largest} is not in a dictionary of 2"),
+            );
+        }
+    }
+
     #[test]
     fn what_a_head_says_is_checked_before_it_is_used() {
         refused(&[], 4, "ends after 0 bytes");
