@@ -144,6 +144,7 @@ fn layout(file: &mut File, n_trees: u32, depth: u32, encoding: Encoding) -> Tree
         depths: Some(file.array("depths", Dtype::U8, &[u64::from(n_trees), 2], &depths)),
         crowns: None,
         origin: file.array("origin", Dtype::U32, &[n_nodes], &vec![0; nodes.len() * 4]),
+        shared: false,
     }
 }
 

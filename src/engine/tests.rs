@@ -4,8 +4,10 @@ use ndarray::{Array2, ShapeBuilder};
 use proptest::prelude::*;
 
 use super::*;
+use crate::engine::trees::compact::PORTABLE;
 use crate::model::array::tests::Memory;
 use crate::model::lower::trees::tests::{FakeForest, FakeNode, FakeTree, LEAF};
+use crate::model::plan::TreeLayout;
 use crate::model::plan::validate::validate;
 
 const EDGES: [f32; 9] =
@@ -29,6 +31,24 @@ fn grow(splits: &[(u32, usize, f64, bool)], width: usize) -> FakeTree {
     FakeTree { nodes, values }
 }
 
+/// The tree with its nodes in the order of a walk, left children first, and leaves of few values: pairs of them are shared.
+fn in_preorder(tree: &FakeTree) -> FakeTree {
+    let (mut nodes, mut stack) = (vec![], vec![(0, None)]);
+    while let Some((old, parent)) = stack.pop() {
+        let node: FakeNode = tree.nodes[old];
+        if let Some(parent) = parent {
+            nodes[parent] = FakeNode { right: nodes.len() as i64, ..nodes[parent] };
+        }
+        if node.left != -1 {
+            stack.extend([(node.right as usize, Some(nodes.len())), (node.left as usize, None)]);
+        }
+        let left = if node.left == -1 { -1 } else { nodes.len() as i64 + 1 };
+        nodes.push(FakeNode { left, ..node });
+    }
+    let values = (0..nodes.len()).map(|node| tree.values[node % 3 % tree.nodes.len()].clone()).collect();
+    FakeTree { nodes, values }
+}
+
 fn threshold() -> impl Strategy<Value = f64> {
     prop_oneof![
         (0..EDGES.len()).prop_map(|edge| f64::from(EDGES[edge])),
@@ -45,7 +65,10 @@ pub(super) fn forest() -> impl Strategy<Value = FakeForest> {
         let n_classes = if classifier { n_classes } else { vec![1; n_classes.len()] };
         let width = n_classes.len() * n_classes.iter().max().unwrap();
         let split = (any::<u32>(), 0..n_features, threshold(), any::<bool>());
-        let tree = prop::collection::vec(split, 0..40).prop_map(move |splits| grow(&splits, width));
+        let tree = (prop::collection::vec(split, 0..40), any::<bool>()).prop_map(move |(splits, ordered)| {
+            let tree = grow(&splits, width);
+            if ordered { in_preorder(&tree) } else { tree }
+        });
         let trees = prop::collection::vec(tree, 1..=if average { 40 } else { 1 });
         trees.prop_map(move |trees| {
             let n_classes = n_classes.clone();
@@ -135,11 +158,40 @@ proptest! {
         prop_assert_eq!(bits(&expected), bits(&scores(&forest, (&x).into(), 1)));
         prop_assert_eq!(bits(&expected), bits(&scores(&forest, (&wide).into(), 2)));
         prop_assert_eq!(bits(&expected), bits(&scores(&forest, (&columns).into(), 1)));
-        let leaves = run_all(&forest, (&x).into(), Method::Apply, 1);
         let applied: Vec<i64> = x.rows().into_iter()
             .flat_map(|row| forest.trees.iter().map(|tree| tree.apply(row.as_slice().unwrap()) as i64).collect::<Vec<_>>())
             .collect();
-        prop_assert_eq!(&applied[..], leaves.arrays[0].values::<i64>().unwrap());
+        for portable in [false, true] {
+            PORTABLE.set(portable);
+            let leaves = run_all(&forest, (&x).into(), Method::Apply, 1);
+            PORTABLE.set(false);
+            prop_assert_eq!(&applied[..], leaves.arrays[0].values::<i64>().unwrap());
+        }
+    }
+
+    #[test]
+    fn numbers_of_leaves_are_followed_nowhere(
+        forest in forest(), ones in any::<bool>(), picks in prop::collection::vec(any::<u32>(), 5..300)
+    ) {
+        let (mut plan, mut arrays) = forest.lower().unwrap();
+        let origin = arrays.names.iter().position(|name| name == "origin").unwrap();
+        arrays.arrays[origin].1.iter_mut().enumerate().for_each(|(at, byte)| {
+            *byte = if ones || at / 4 % 3 == 0 { 0xff } else { 0xfe };
+        });
+        let Plan::Native { ops, .. } = &mut plan else { unreachable!() };
+        let Op::Trees(trees) = &mut ops[0] else { unreachable!() };
+        let TreeLayout::Compact { shared, .. } = &mut trees.layout else { unreachable!() };
+        *shared = true;
+        validate(&plan, &arrays).unwrap();
+        let x = rows(forest.n_features, &picks);
+        for portable in [false, true] {
+            PORTABLE.set(portable);
+            let options = RunOptions { threads: Some(1), check_finite: false };
+            let numbers = run(&plan, &arrays, Method::Apply, (&x).into(), &options);
+            PORTABLE.set(false);
+            let n_numbers = numbers.unwrap().arrays[0].values::<i64>().map(<[i64]>::len);
+            prop_assert_eq!(Some(x.nrows() * forest.trees.len()), n_numbers);
+        }
     }
 
     #[test]
@@ -156,6 +208,7 @@ proptest! {
             let x = rows(forest.n_features, &picks);
             let options = RunOptions { threads: Some(1), check_finite: false };
             run(&plan, &arrays, Method::Predict, (&x).into(), &options).unwrap();
+            run(&plan, &arrays, Method::Apply, (&x).into(), &options).unwrap();
         }
     }
 }

@@ -21,7 +21,7 @@
 //! - bits 32..35 are zero, and the feature in the bits above is at most `n_columns`;
 //! - the distance is zero, and then the feature is `n_columns`; or `at + distance + 1 < nodes.len()`.
 //!
-//! *Keys.* Callers of [`Steps::rows`] and [`Steps::trees`] pass `n_columns + 1` entries of 64 or 8 bytes, which is asserted.
+//! *Keys.* Callers of [`Steps::rows`], [`Steps::trees`] and their `passing` twins pass `n_columns + 1` entries of 64 or 8 bytes, which is asserted.
 //! `bextr` gives `8 * feature` for a feature of at most `n_columns`, so that `cmp` reads 4 bytes of one of the entries.
 //!
 //! *Nodes.* Walks begin at [`Starts`]: nodes that are asserted to be below `nodes.len()`, or that a crown leads to. Of
@@ -133,6 +133,26 @@ impl Steps<'_> {
     pub(in crate::engine) fn trees(&self, _: &[u64; LANES], _: Depths, _: &[OneKey]) -> Arrived {
         unreachable!("there are no steps without the instructions")
     }
+
+    /// As `rows`, with the last splits passed.
+    pub(in crate::engine) fn rows_passing(
+        &self,
+        _: &Starts,
+        _: Depths,
+        _: &[RowKeys],
+    ) -> (Arrived, [u64; LANES]) {
+        unreachable!("there are no steps without the instructions")
+    }
+
+    /// As `trees`, with the last splits passed.
+    pub(in crate::engine) fn trees_passing(
+        &self,
+        _: &[u64; LANES],
+        _: Depths,
+        _: &[OneKey],
+    ) -> (Arrived, [u64; LANES]) {
+        unreachable!("there are no steps without the instructions")
+    }
 }
 
 #[cfg(target_arch = "x86_64")]
@@ -229,21 +249,34 @@ mod x86 {
         };
     }
 
+    /// A step of all lanes, which note the splits that they leave. Keys of the next lane are `$apart` behind.
+    macro_rules! all_passing {
+        ($scale:literal, $apart:literal, $passed:ident, $steps:ident, $keys:ident, $arrived:ident $(, $moved:ident)?) => {
+            for lane in 0..LANES {
+                let (split, mut distance) = ($arrived.at[lane], 0u64);
+                let keys = $keys.cast::<u32>().wrapping_add(lane * $apart);
+                step!($steps, keys, $arrived.at[lane], $scale, distance);
+                $passed[lane] = if distance == 0 { $passed[lane] } else { split };
+                $($moved |= distance;)?
+            }
+        };
+    }
+
     /// Steps until all lanes have arrived, and where.
     macro_rules! walk {
-        ($all:ident, $steps:ident, $keys:ident, $arrived:ident, $depths:ident) => {{
+        ($all:ident [$($with:tt),*], $steps:ident, $keys:ident, $arrived:ident, $depths:ident) => {{
             let Depths { sure, most } = $depths;
             let spread = most.saturating_sub(sure);
             let unasked = if most <= 8 || spread <= 2 { most } else { sure + spread.min(32) / 4 };
             for _ in 0..unasked {
-                $all!($steps, $keys, $arrived);
+                $all!($($with,)* $steps, $keys, $arrived);
             }
             while !$steps.arrived(&mut $arrived) {
                 let mut moved = 1u64;
                 while moved != 0 {
                     moved = 0;
-                    $all!($steps, $keys, $arrived);
-                    $all!($steps, $keys, $arrived, moved);
+                    $all!($($with,)* $steps, $keys, $arrived);
+                    $all!($($with,)* $steps, $keys, $arrived, moved);
                 }
             }
             $arrived
@@ -254,13 +287,23 @@ mod x86 {
         /// Up to 16 rows, each from its node on.
         #[inline]
         pub(in crate::engine) fn rows(&self, starts: &Starts, depths: Depths, keys: &[RowKeys]) -> Arrived {
-            assert!(keys.len() == self.n_columns + 1, "a key for every column, and one more");
-            assert!(
-                keys[self.n_columns].iter().fold(0, |any, key| any | key) == 0,
-                "leaves compare with zero"
-            );
+            self.check_rows(keys);
             let (mut arrived, keys) = (Arrived { at: starts.0, leaf: [0; LANES] }, keys.as_ptr());
-            walk!(all_rows, self, keys, arrived, depths)
+            walk!(all_rows[], self, keys, arrived, depths)
+        }
+
+        /// As [`Steps::rows`], with the split before each leaf; without one, where the walk began.
+        #[inline]
+        pub(in crate::engine) fn rows_passing(
+            &self,
+            starts: &Starts,
+            depths: Depths,
+            keys: &[RowKeys],
+        ) -> (Arrived, [u64; LANES]) {
+            self.check_rows(keys);
+            let (mut arrived, mut passed) = (Arrived { at: starts.0, leaf: [0; LANES] }, starts.0);
+            let keys = keys.as_ptr();
+            (walk!(all_passing["*8", 1, passed], self, keys, arrived, depths), passed)
         }
 
         /// One row through 16 trees.
@@ -271,11 +314,37 @@ mod x86 {
             depths: Depths,
             keys: &[OneKey],
         ) -> Arrived {
-            assert!(keys.len() == self.n_columns + 1, "a key for every column, and one more");
-            assert!(keys[self.n_columns] == [0; 2], "leaves compare with zero");
+            self.check_one(keys);
             let mut arrived = Arrived { at: self.at(*roots).0, leaf: [0; LANES] };
             let keys = keys.as_ptr();
-            walk!(all_trees, self, keys, arrived, depths)
+            walk!(all_trees[], self, keys, arrived, depths)
+        }
+
+        /// As [`Steps::trees`], with the split before each leaf; without one, the root.
+        #[inline]
+        pub(in crate::engine) fn trees_passing(
+            &self,
+            roots: &[u64; LANES],
+            depths: Depths,
+            keys: &[OneKey],
+        ) -> (Arrived, [u64; LANES]) {
+            self.check_one(keys);
+            let (mut arrived, mut passed) = (Arrived { at: self.at(*roots).0, leaf: [0; LANES] }, *roots);
+            let keys = keys.as_ptr();
+            (walk!(all_passing["", 0, passed], self, keys, arrived, depths), passed)
+        }
+
+        #[inline(always)]
+        fn check_rows(&self, keys: &[RowKeys]) {
+            assert!(keys.len() == self.n_columns + 1, "a key for every column, and one more");
+            let last = keys[self.n_columns].iter().fold(0, |any, key| any | key);
+            assert!(last == 0, "leaves compare with zero");
+        }
+
+        #[inline(always)]
+        fn check_one(&self, keys: &[OneKey]) {
+            assert!(keys.len() == self.n_columns + 1, "a key for every column, and one more");
+            assert!(keys[self.n_columns] == [0; 2], "leaves compare with zero");
         }
 
         /// Whether all lanes are at leaves, and which.

@@ -16,7 +16,7 @@ use crate::engine::trees::sinks::{Added, Arrival, Boosts, Copied, Numbers, Sink}
 use crate::engine::trees::walk::Nodes;
 use crate::engine::{PredictError, Run, pool};
 use crate::format::dtype::Element;
-use crate::model::plan::compact::{CROWN_LEVELS, Crown, Node, Packing};
+use crate::model::plan::compact::{CROWN_LEVELS, Crown, Node, Packing, SHARED};
 use crate::model::plan::{Boosted, Categories, Encoding, Float, Head, TreeLayout, Trees};
 
 /// Keys of one block of rows: few enough to stay in the second-level cache beside a tree.
@@ -85,11 +85,12 @@ pub(super) fn scores(run: Run<'_>, trees: &Trees, x: &Input<'_>) -> Result<Score
 
 /// The library's number of the leaf of each row and tree: `[n_rows, n_trees]`.
 pub(super) fn apply(run: Run<'_>, trees: &Trees, x: &Input<'_>) -> Result<Vec<i64>, PredictError> {
-    let TreeLayout::Compact { origin, .. } = trees.layout else { unreachable!("another layout") };
-    let origin = run.values::<u32>("origin", origin)?;
+    let TreeLayout::Compact { origin, shared, .. } = trees.layout else { unreachable!("another layout") };
+    let numbers =
+        Numbers { origin: run.values::<u32>("origin", origin)?, shared, n_trees: trees.n_trees as usize };
     Ok(with_nodes!(run, trees, compact => match x {
-        Input::F32(x) => compact.apply(origin, x),
-        Input::F64(x) => compact.apply(origin, x),
+        Input::F32(x) => compact.apply(&numbers, x),
+        Input::F64(x) => compact.apply(&numbers, x),
     }))
 }
 
@@ -176,10 +177,11 @@ impl<'a, N: Node> Compact<'a, N> {
         })
     }
 
-    fn apply<T: Number>(&self, origin: &[u32], x: &ArrayView2<'_, T>) -> Vec<i64> {
-        let n_trees = self.roots.len();
-        let mut out = vec![0i64; x.nrows() * n_trees];
-        self.blocks(x, &mut out, &Numbers { origin, n_trees });
+    fn apply<T: Number>(self, numbers: &Numbers<'_>, x: &ArrayView2<'_, T>) -> Vec<i64> {
+        let mut out = vec![0i64; x.nrows() * numbers.n_trees];
+        // From below a crown, the split before a leaf would not always be seen.
+        let crowns = if numbers.shared { &[] } else { self.crowns };
+        Compact { crowns, ..self }.blocks(x, &mut out, numbers);
         out
     }
 
@@ -239,7 +241,7 @@ impl<'a, N: Node> Compact<'a, N> {
         if n_rows <= FEW_ROWS {
             for (row, out) in out.chunks_exact_mut(sink.per_row()).enumerate() {
                 let nan = self.encoder.one_row(x, first_row + row, &mut scratch.one);
-                self.one_row(&scratch.one, nan && !self.nodes.missing.is_empty(), &mut scratch.arrivals);
+                self.one_row(&scratch.one, nan, sink, &mut scratch.arrivals);
                 sink.row(out, &scratch.arrivals);
             }
             return;
@@ -251,7 +253,7 @@ impl<'a, N: Node> Compact<'a, N> {
         }
         for (tree, &root) in self.roots.iter().enumerate() {
             for ((keys, nan), out) in keys.groups().zip(out.chunks_mut(LANES * sink.per_row())) {
-                sink.rows(out, tree, &self.walk(root, keys, nan));
+                sink.rows(out, tree, &self.rows(root, keys, nan, sink));
             }
         }
     }
@@ -274,7 +276,7 @@ impl<'a, N: Node> Compact<'a, N> {
             let groups = keys.groups().zip(&mut *starts);
             for (((keys, nan), starts), out) in groups.zip(out.chunks_mut(LANES * sink.per_row())) {
                 if nan && !self.nodes.missing.is_empty() {
-                    sink.rows(out, tree, &self.walk(root, keys, nan));
+                    sink.rows(out, tree, &self.rows(root, keys, nan, sink));
                     continue;
                 }
                 let here = std::mem::replace(starts, self.starts(steps, tree + 1, keys));
@@ -285,7 +287,13 @@ impl<'a, N: Node> Compact<'a, N> {
                 if !whole {
                     starts.nodes().iter().for_each(|&node| self.prefetch_node(node));
                 }
-                sink.rows(out, tree, &steps.rows(&here, depths, keys));
+                match sink.shared() {
+                    None => sink.rows(out, tree, &steps.rows(&here, depths, keys)),
+                    Some(origin) => {
+                        let (arrived, passed) = steps.rows_passing(&here, depths, keys);
+                        sink.rows(out, tree, &self.numbered(origin, arrived, &passed));
+                    }
+                }
                 prefetch(later);
             }
         }
@@ -328,22 +336,48 @@ impl<'a, N: Node> Compact<'a, N> {
     }
 
     /// Up to 16 rows from the root to their leaves, on any processor.
-    fn walk(&self, root: u64, keys: &[RowKeys], nan: bool) -> Arrived {
-        let mut at = [root as usize; LANES];
-        if nan && !self.nodes.missing.is_empty() {
-            self.nodes.walk::<LANES, true>(&mut at, |feature, lane| keys[feature][lane]);
-        } else {
-            self.nodes.walk::<LANES, false>(&mut at, |feature, lane| keys[feature][lane]);
-        }
-        self.arrived(at)
+    fn rows<S: Sink>(&self, root: u64, keys: &[RowKeys], nan: bool, sink: &S) -> Arrived {
+        self.walk([root; LANES], nan, sink, |column, lane| keys[column][lane])
     }
 
-    fn arrived(&self, at: [usize; LANES]) -> Arrived {
-        Arrived { at: at.map(|at| at as u64), leaf: at.map(|at| self.nodes.nodes[at].low()) }
+    /// From roots to leaves; `key(column, lane)` is what a lane compares with.
+    #[inline]
+    fn walk<S: Sink>(
+        &self,
+        roots: [u64; LANES],
+        nan: bool,
+        sink: &S,
+        key: impl Fn(usize, usize) -> u32,
+    ) -> Arrived {
+        let mut at = roots.map(|root| root as usize);
+        let mut passed = roots;
+        let pass = |lane: usize, split: usize| passed[lane] = split as u64;
+        if nan && !self.nodes.missing.is_empty() {
+            self.nodes.walk::<LANES, true>(&mut at, key, pass);
+        } else {
+            self.nodes.walk::<LANES, false>(&mut at, key, pass);
+        }
+        let arrived = Arrived { at: at.map(|at| at as u64), leaf: at.map(|at| self.nodes.nodes[at].low()) };
+        match sink.shared() {
+            None => arrived,
+            Some(origin) => self.numbered(origin, arrived, &passed),
+        }
+    }
+
+    /// Leaves, given the split before each, as nodes that have numbers and what is to be added to those.
+    fn numbered(&self, origin: &[u32], mut arrived: Arrived, passed: &[u64; LANES]) -> Arrived {
+        for ((at, add), &split) in arrived.at.iter_mut().zip(&mut arrived.leaf).zip(passed) {
+            *add = 0;
+            if origin[*at as usize] == SHARED {
+                let left = split + self.nodes.nodes[split as usize].distance(self.nodes.packing) as u64;
+                (*at, *add) = (split, 1 + (*at - left) as u32);
+            }
+        }
+        arrived
     }
 
     /// One row through all trees, [`LANES`] at a time.
-    fn one_row(&self, keys: &[OneKey], nan: bool, arrivals: &mut Vec<Arrival>) {
+    fn one_row<S: Sink>(&self, keys: &[OneKey], nan: bool, sink: &S, arrivals: &mut Vec<Arrival>) {
         arrivals.clear();
         arrivals.resize(self.roots.len(), Arrival::default());
         let (together, rest) = self.roots.as_chunks::<LANES>();
@@ -351,29 +385,35 @@ impl<'a, N: Node> Compact<'a, N> {
         for (chunk, (roots, out)) in together.iter().zip(outs).enumerate() {
             let next = together.get(chunk + 1).map_or(rest, |roots| roots);
             next.iter().for_each(|&root| self.prefetch_node(root));
-            fill(out, &self.trees(roots, chunk * LANES, keys, nan));
+            fill(out, &self.trees(roots, chunk * LANES, keys, nan, sink));
         }
         if rest.is_empty() {
             return;
         }
         let mut roots = [rest[0]; LANES];
         roots[..rest.len()].copy_from_slice(rest);
-        fill(rest_outs, &self.trees(&roots, together.len() * LANES, keys, nan));
+        fill(rest_outs, &self.trees(&roots, together.len() * LANES, keys, nan, sink));
     }
 
     /// One row through the trees with these roots, of which tree `first` is the first.
     #[inline]
-    fn trees(&self, roots: &[u64; LANES], first: usize, keys: &[OneKey], nan: bool) -> Arrived {
-        if let Some(steps) = self.steps.filter(|_| !nan) {
-            return steps.trees(roots, self.deepest(first), keys);
+    fn trees<S: Sink>(
+        &self,
+        roots: &[u64; LANES],
+        first: usize,
+        keys: &[OneKey],
+        nan: bool,
+        sink: &S,
+    ) -> Arrived {
+        let nan = nan && !self.nodes.missing.is_empty();
+        match (self.steps.filter(|_| !nan), sink.shared()) {
+            (Some(steps), None) => steps.trees(roots, self.deepest(first), keys),
+            (Some(steps), Some(origin)) => {
+                let (arrived, passed) = steps.trees_passing(roots, self.deepest(first), keys);
+                self.numbered(origin, arrived, &passed)
+            }
+            (None, _) => self.walk(*roots, nan, sink, |column, _| keys[column][0]),
         }
-        let mut at = roots.map(|root| root as usize);
-        if nan {
-            self.nodes.walk::<LANES, true>(&mut at, |feature, _| keys[feature][0]);
-        } else {
-            self.nodes.walk::<LANES, false>(&mut at, |feature, _| keys[feature][0]);
-        }
-        self.arrived(at)
     }
 
     fn prefetch_node(&self, at: u64) {

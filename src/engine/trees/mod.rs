@@ -7,7 +7,7 @@
 mod begin;
 mod boosted;
 mod categories;
-mod compact;
+pub(super) mod compact;
 mod forest;
 mod isolation;
 pub(super) mod keys;

@@ -20,6 +20,13 @@ pub(super) trait Sink: Sync {
 
     fn per_row(&self) -> usize;
 
+    /// The library's numbers of nodes, if leaves are told by them and some are shared. `at` is then a node that has a number, and
+    /// `leaf` is to be added to it.
+    #[inline]
+    fn shared(&self) -> Option<&[u32]> {
+        None
+    }
+
     /// The rows of `out`, at most 16, in one tree.
     fn rows(&self, out: &mut [Self::Value], tree: usize, arrived: &Arrived);
 
@@ -157,7 +164,15 @@ impl<S: Copy + AddAssign + Send + Sync> Sink for Boosts<'_, S> {
 /// The library's numbers of leaves.
 pub(super) struct Numbers<'a> {
     pub origin: &'a [u32],
+    /// Whether splits share leaves.
+    pub shared: bool,
     pub n_trees: usize,
+}
+
+impl Numbers<'_> {
+    fn number(&self, at: usize, leaf: u32) -> i64 {
+        i64::from(self.origin[at]) + if self.shared { i64::from(leaf) } else { 0 }
+    }
 }
 
 impl Sink for Numbers<'_> {
@@ -167,15 +182,21 @@ impl Sink for Numbers<'_> {
         self.n_trees
     }
 
+    #[inline]
+    fn shared(&self) -> Option<&[u32]> {
+        self.shared.then_some(self.origin)
+    }
+
     fn rows(&self, out: &mut [i64], tree: usize, arrived: &Arrived) {
-        for (out, &at) in out.chunks_exact_mut(self.n_trees).zip(&arrived.at) {
-            out[tree] = i64::from(self.origin[at as usize]);
+        let leaves = arrived.at.iter().zip(&arrived.leaf);
+        for (out, (&at, &leaf)) in out.chunks_exact_mut(self.n_trees).zip(leaves) {
+            out[tree] = self.number(at as usize, leaf);
         }
     }
 
     fn row(&self, out: &mut [i64], arrivals: &[Arrival]) {
         for (out, arrival) in out.iter_mut().zip(arrivals) {
-            *out = i64::from(self.origin[arrival.at]);
+            *out = self.number(arrival.at, arrival.leaf);
         }
     }
 }

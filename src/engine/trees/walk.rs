@@ -30,7 +30,8 @@ pub(super) struct Nodes<'a, N> {
 }
 
 impl<N: Node> Nodes<'_, N> {
-    /// Moves every lane from `at` to its leaf. `key(feature, lane)` is what the lane compares with.
+    /// Moves every lane from `at` to its leaf. `key(feature, lane)` is what the lane compares with; `passed(lane, split)` is
+    /// told of every split on its way.
     ///
     /// `NAN`: some key may be [`NAN_KEY`], and there are nodes where it goes left.
     #[inline(always)]
@@ -38,16 +39,25 @@ impl<N: Node> Nodes<'_, N> {
         &self,
         at: &mut [usize; L],
         key: impl Fn(usize, usize) -> u32,
+        mut passed: impl FnMut(usize, usize),
     ) {
+        let mut step = |at: &mut usize, lane: usize| {
+            let split = *at;
+            let distance = self.step::<NAN>(at, lane, &key);
+            if distance != 0 {
+                passed(lane, split);
+            }
+            distance
+        };
         loop {
             for _ in 1..STRIDE {
                 for (lane, at) in at.iter_mut().enumerate() {
-                    self.step::<NAN>(at, lane, &key);
+                    step(at, lane);
                 }
             }
             let mut moved = 0;
             for (lane, at) in at.iter_mut().enumerate() {
-                moved |= self.step::<NAN>(at, lane, &key);
+                moved |= step(at, lane);
             }
             if moved == 0 {
                 return;

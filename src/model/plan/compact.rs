@@ -48,6 +48,9 @@ pub(crate) fn threshold_key(threshold: f64) -> u32 {
     if threshold.is_nan() { 0 } else { key }
 }
 
+/// What stands for the library's number of a leaf that splits share. It is that of the split plus 1 on the left, plus 2 on the right.
+pub(crate) const SHARED: u32 = u32::MAX;
+
 /// Levels of a crown.
 pub(crate) const CROWN_LEVELS: u32 = 4;
 

@@ -37,6 +37,7 @@ fn stump() -> (Trees, Memory) {
         depths: None,
         crowns: None,
         origin: ArrayId(3),
+        shared: false,
     };
     let trees = Trees {
         nan_allowed: true,

@@ -423,6 +423,9 @@ pub enum TreeLayout {
         crowns: Option<ArrayId>,
         /// `u32 [n_nodes]`: the library's own number of the node within its tree. Only `apply` reads it.
         origin: ArrayId,
+        /// Whether several splits may lead to one pair of leaves, whose numbers are then all ones.
+        #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+        shared: bool,
     },
     /// Small trees, 32 side by side, a byte for each; `docs/format.md` describes them.
     Lanes {

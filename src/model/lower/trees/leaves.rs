@@ -12,6 +12,7 @@ use crate::format::{ArrayInfo, Order, Role};
 use crate::model::array::ArraySource;
 use crate::model::graph::ArrayPart;
 use crate::model::graph::read::byte_range;
+use crate::model::lower::trees::Shape;
 use crate::model::lower::trees::layout::SPOOL_BYTES;
 use crate::model::lower::trees::nodes::{Nodes, Packed, piece};
 use crate::model::lower::{Refusal, Staged, StagedData};
@@ -23,6 +24,10 @@ const CHUNK_BYTES: usize = 1 << 18;
 const MAX_KNOWN_BYTES: usize = 32 << 20;
 /// Vectors kept to find equal ones: with what the map needs, about 50 MB.
 const MAX_KNOWN: usize = 1_800_000;
+/// The first vectors of a tree, among which equal ones are looked for.
+const KEPT: u32 = 64;
+/// Slots to find them by.
+const SLOTS: usize = 256;
 
 /// Whether leaf values are counts, divided by their sum at prediction.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -31,11 +36,105 @@ pub(super) enum Normalise {
     No,
 }
 
-/// The vectors that were added last, as stored, and their ids. Most leaves of classification trees hold one class.
+/// The leaf vectors of one tree, in the order in which leaves have them first. Those that are equal to one of the first are stored once.
+pub(super) struct TreeLeaves {
+    width: usize,
+    values: Vec<f64>,
+}
+
+impl TreeLeaves {
+    /// Reads the values of one tree, and tells its leaves which vector they have. The part is in C order.
+    pub(super) fn read(
+        part: &ArrayPart,
+        arrays: &dyn ArraySource,
+        nodes: &mut Nodes,
+        shape: &Shape,
+    ) -> Result<Self, Refusal> {
+        let past_end = || io::Error::from(io::ErrorKind::UnexpectedEof);
+        let (start, _) = byte_range(part, &Dtype::F64).ok_or_else(past_end)?;
+        let width = shape.width() as usize;
+        let per_chunk = (CHUNK_BYTES / 8 / width).max(1);
+        let mut buffer = Vec::new();
+        let mut found = Found::new(shape);
+        let mut first = 0;
+        while first < nodes.len() {
+            let count = per_chunk.min(nodes.len() - first);
+            let start = start + (first * width * 8) as u64;
+            let bytes = piece(part.array, start, count * width * 8, arrays, &mut buffer)?;
+            let nodes = &mut nodes.packed_mut()[first..first + count];
+            let values = bytes.as_chunks::<8>().0;
+            match width {
+                1 => found.rows(values.as_chunks::<1>().0, nodes),
+                2 => found.rows(values.as_chunks::<2>().0, nodes),
+                3 => found.rows(values.as_chunks::<3>().0, nodes),
+                _ => found.rows(values.chunks_exact(width), nodes),
+            }
+            first += count;
+        }
+        Ok(TreeLeaves { width, values: found.values })
+    }
+}
+
+/// Vectors of a tree so far, and where some of them are.
+struct Found<'a> {
+    shape: &'a Shape,
+    values: Vec<f64>,
+    count: u32,
+    recent: Recent,
+    /// Positions of the first vectors, by hash.
+    slots: [Option<u32>; SLOTS],
+}
+
+impl<'a> Found<'a> {
+    fn new(shape: &'a Shape) -> Self {
+        Found { shape, values: Vec::new(), count: 0, recent: Recent::default(), slots: [None; SLOTS] }
+    }
+
+    /// The values of some nodes, of which those that are leaves are told where theirs are.
+    #[inline(always)]
+    fn rows<R: AsRef<[[u8; 8]]>>(&mut self, rows: impl IntoIterator<Item = R>, nodes: &mut [Packed]) {
+        for (row, node) in rows.into_iter().zip(nodes) {
+            let row = row.as_ref();
+            // Which nodes are leaves is hard to foresee; that a leaf holds what one had just before is not.
+            let is_leaf = node.is_leaf();
+            let found = if row.len() <= 3 || is_leaf { self.recent.find(row) } else { None };
+            let mut position = found.unwrap_or(0);
+            if is_leaf & found.is_none() {
+                position = self.add(row);
+                self.recent.put(row, position);
+            }
+            node.low = if is_leaf { position } else { node.low };
+        }
+    }
+
+    fn add(&mut self, row: &[[u8; 8]]) -> u32 {
+        let first = self.values.len();
+        self.values.extend(row.iter().map(|bytes| f64::from_le_bytes(*bytes)));
+        self.shape.normalise(&mut self.values[first..]);
+        let (known, vector) = self.values.split_at(first);
+        // There is always a free slot, as `KEPT` are fewer.
+        let mut slot = slot(vector);
+        while let Some(position) = self.slots[slot] {
+            let start = position as usize * row.len();
+            if known.get(start..start + row.len()).is_some_and(|known| is_same(known, vector)) {
+                self.values.truncate(first);
+                return position;
+            }
+            slot = (slot + 1) % SLOTS;
+        }
+        let position = self.count;
+        if position < KEPT {
+            self.slots[slot] = Some(position);
+        }
+        self.count += 1;
+        position
+    }
+}
+
+/// The vectors that were added last, as they were read, and their positions. Most leaves of classification trees hold one class.
 #[derive(Default)]
 struct Recent {
     known: [(Vec<[u8; 8]>, u32); 2],
-    vector: Vec<f64>,
 }
 
 impl Recent {
@@ -46,31 +145,22 @@ impl Recent {
             let pairs = known.get(..row.len()).map(|known| known.iter().zip(row));
             pairs.is_some_and(|pairs| pairs.fold(0, |all, (a, b)| all | word(a) ^ word(b)) == 0)
         };
-        let [(first, first_id), (second, second_id)] = &self.known;
+        let [(first, first_at), (second, second_at)] = &self.known;
         let (is_first, is_second) = (is(first), is(second));
-        (is_first | is_second).then_some(if is_first { *first_id } else { *second_id })
+        (is_first | is_second).then_some(if is_first { *first_at } else { *second_at })
     }
 
-    fn put(&mut self, row: &[[u8; 8]], id: u32) {
+    fn put(&mut self, row: &[[u8; 8]], position: u32) {
         self.known.swap(0, 1);
-        let (known, known_id) = &mut self.known[0];
+        let (known, at) = &mut self.known[0];
         known.clear();
         known.extend_from_slice(row);
-        *known_id = id;
+        *at = position;
     }
-}
-
-/// The ids of leaves, of which there are `len`, and room for one more.
-struct Ids {
-    ids: Vec<u32>,
-    len: usize,
 }
 
 /// Leaf value vectors, each stored once as far as memory allows.
 pub(super) struct Leaves {
-    n_classes: Vec<u64>,
-    max_classes: usize,
-    normalise: Normalise,
     /// Hash of the bits to the id of the first vector with that hash.
     known: FxHashMap<u64, u32>,
     /// The values of the first vectors, to compare with.
@@ -80,11 +170,8 @@ pub(super) struct Leaves {
 }
 
 impl Leaves {
-    pub(super) fn new(n_classes: Vec<u64>, max_classes: usize, normalise: Normalise) -> Self {
+    pub(super) fn new() -> Self {
         Leaves {
-            n_classes,
-            max_classes,
-            normalise,
             known: FxHashMap::default(),
             values: Vec::new(),
             file: SpooledTempFile::new(SPOOL_BYTES),
@@ -92,81 +179,14 @@ impl Leaves {
         }
     }
 
-    fn width(&self) -> usize {
-        self.n_classes.len() * self.max_classes
+    /// The ids of the vectors of one tree.
+    pub(super) fn add(&mut self, tree: &TreeLeaves) -> Result<Vec<u32>, Refusal> {
+        tree.values.chunks_exact(tree.width).map(|vector| self.intern(vector)).collect()
     }
 
-    /// Reads the values of one tree; gives the ids of its leaves, behind a 0. The part is in C order, `width` values a
-    /// node.
-    pub(super) fn add(
-        &mut self,
-        part: &ArrayPart,
-        arrays: &dyn ArraySource,
-        nodes: &Nodes,
-    ) -> Result<Vec<u32>, Refusal> {
-        let past_end = || io::Error::from(io::ErrorKind::UnexpectedEof);
-        let (start, _) = byte_range(part, &Dtype::F64).ok_or_else(past_end)?;
-        let width = self.width();
-        let per_chunk = (CHUNK_BYTES / 8 / width).max(1);
-        let mut buffer = Vec::new();
-        let mut recent = Recent { vector: vec![0.0; width], ..Recent::default() };
-        let mut ids = Ids { ids: vec![0; nodes.len() + 2], len: 1 };
-        let mut first = 0;
-        while first < nodes.len() {
-            let count = per_chunk.min(nodes.len() - first);
-            let start = start + (first * width * 8) as u64;
-            let bytes = piece(part.array, start, count * width * 8, arrays, &mut buffer)?;
-            let nodes = &nodes.packed()[first..first + count];
-            let values = bytes.as_chunks::<8>().0;
-            match width {
-                1 => self.add_rows(values.as_chunks::<1>().0, nodes, &mut recent, &mut ids),
-                2 => self.add_rows(values.as_chunks::<2>().0, nodes, &mut recent, &mut ids),
-                3 => self.add_rows(values.as_chunks::<3>().0, nodes, &mut recent, &mut ids),
-                _ => self.add_rows(values.chunks_exact(width), nodes, &mut recent, &mut ids),
-            }?;
-            first += count;
-        }
-        ids.ids.truncate(ids.len);
-        Ok(ids.ids)
-    }
-
-    /// Adds the values of some nodes, of those that are leaves.
-    #[inline(always)]
-    fn add_rows<R: AsRef<[[u8; 8]]>>(
-        &mut self,
-        rows: impl IntoIterator<Item = R>,
-        nodes: &[Packed],
-        recent: &mut Recent,
-        ids: &mut Ids,
-    ) -> Result<(), Refusal> {
-        for (row, node) in rows.into_iter().zip(nodes) {
-            let row = row.as_ref();
-            // Which nodes are leaves is hard to foresee; that a leaf holds what one had just before is not.
-            let is_leaf = node.is_leaf();
-            let found = if row.len() <= 3 || is_leaf { recent.find(row) } else { None };
-            let mut id = found.unwrap_or(0);
-            if is_leaf & found.is_none() {
-                for (value, bytes) in recent.vector.iter_mut().zip(row) {
-                    *value = f64::from_le_bytes(*bytes);
-                }
-                id = self.intern(&mut recent.vector)?;
-                recent.put(row, id);
-            }
-            ids.ids[ids.len] = id;
-            ids.len += usize::from(is_leaf);
-        }
-        Ok(())
-    }
-
-    pub(super) fn intern(&mut self, vector: &mut [f64]) -> Result<u32, Refusal> {
-        if self.normalise == Normalise::Yes {
-            for (output, &n_classes) in vector.chunks_exact_mut(self.max_classes).zip(&self.n_classes) {
-                fractions(&mut output[..n_classes as usize]);
-            }
-        }
-        let mut hasher = FxHasher::default();
-        vector.iter().for_each(|value| hasher.write_u64(value.to_bits()));
-        let hash = hasher.finish();
+    /// The id of a vector.
+    pub(super) fn intern(&mut self, vector: &[f64]) -> Result<u32, Refusal> {
+        let hash = hash(vector);
         let found = self.known.get(&hash).copied().filter(|&id| self.is(id, vector));
         if let Some(id) = found {
             return Ok(id);
@@ -177,7 +197,7 @@ impl Leaves {
     fn is(&self, id: u32, vector: &[f64]) -> bool {
         let start = id as usize * vector.len();
         let known = self.values.get(start..start + vector.len());
-        known.is_some_and(|known| known.iter().zip(vector).all(|(a, b)| a.to_bits() == b.to_bits()))
+        known.is_some_and(|known| is_same(known, vector))
     }
 
     fn store(&mut self, hash: u64, vector: &[f64]) -> Result<u32, Refusal> {
@@ -202,8 +222,24 @@ impl Leaves {
     }
 }
 
+fn hash(vector: &[f64]) -> u64 {
+    let mut hasher = FxHasher::default();
+    vector.iter().for_each(|value| hasher.write_u64(value.to_bits()));
+    hasher.finish()
+}
+
+/// Where a vector is looked for: hashes of round numbers differ in few bits, which the product brings to the top.
+fn slot(vector: &[f64]) -> usize {
+    (hash(vector).wrapping_mul(0x9e37_79b9_7f4a_7c15) >> (u64::BITS - SLOTS.ilog2())) as usize
+}
+
+/// Whether all bits are the same.
+fn is_same(a: &[f64], b: &[f64]) -> bool {
+    a.iter().zip(b).all(|(a, b)| a.to_bits() == b.to_bits())
+}
+
 /// Divides by the sum, as `predict_proba` did when leaves held counts.
-fn fractions(counts: &mut [f64]) {
+pub(super) fn fractions(counts: &mut [f64]) {
     let sum = pairwise_sum(counts);
     let divisor = if sum == 0.0 { 1.0 } else { sum };
     counts.iter_mut().for_each(|count| *count /= divisor);

@@ -12,6 +12,7 @@ mod lanes;
 pub(crate) mod layout;
 mod leaves;
 mod nodes;
+mod place;
 mod plain;
 mod recoded;
 mod tags;
@@ -23,9 +24,10 @@ pub(super) use self::committee::{
 pub(super) use self::gradient_boosting::{lower_begun, lower_gradient_boosting};
 pub(super) use self::histogram::lower_encoded;
 pub(super) use self::isolation::lower_isolation;
-use self::layout::{LaidOut, Layout, Placed, Placer};
-use self::leaves::{Leaves, Normalise};
+use self::layout::{LaidOut, Layout};
+use self::leaves::{Leaves, Normalise, TreeLeaves, fractions};
 use self::nodes::Nodes;
+use self::place::{Placed, Placer};
 pub(super) use self::recoded::lower_recoded;
 use crate::format::dtype::{Dtype, Kind, Plain};
 use crate::format::{ArrayId, ArrayInfo};
@@ -55,13 +57,13 @@ pub(super) fn lower_trees(graph: &Graph, id: NodeId, arrays: &dyn ArraySource) -
     let trees = estimator.trees(graph)?;
     check_shared(&trees, arrays)?;
     let largest = trees.iter().filter_map(|tree| tree.nodes.shape.first().copied()).max().unwrap_or(0);
-    let mut forest = Forest::new(&estimator, &shape, largest);
+    let mut forest = Forest::new(&shape, largest);
     let placer = forest.layout.placer();
     let read = |tree: &TreeObject<'_>, (): &mut ()| ReadTree::read(tree, &shape, placer, arrays);
-    in_order(&trees, threads_for(&trees, largest, arrays), read, |next| {
-        for (index, tree) in trees.iter().enumerate() {
+    in_order(&trees, threads_for(&trees, &shape, largest, arrays), read, |next| {
+        for index in 0..trees.len() {
             let read = next().ok_or_else(|| Refusal::uncovered("it lost a tree"))?;
-            let added = read.and_then(|read| forest.add(read, tree.values, arrays));
+            let added = read.and_then(|read| forest.add(read));
             added.map_err(|refusal| refusal.in_tree(index))?;
         }
         Ok::<_, Refusal>(())
@@ -70,10 +72,10 @@ pub(super) fn lower_trees(graph: &Graph, id: NodeId, arrays: &dyn ArraySource) -
 }
 
 /// Threads that are worth their start, and may read trees ahead without taking much memory.
-fn threads_for(trees: &[TreeObject<'_>], largest: u64, arrays: &dyn ArraySource) -> usize {
+fn threads_for(trees: &[TreeObject<'_>], shape: &Shape, largest: u64, arrays: &dyn ArraySource) -> usize {
     let bytes = |tree: &TreeObject<'_>| byte_range(tree.nodes, &arrays.info(tree.nodes.array).dtype);
     let total = trees.iter().filter_map(bytes).fold(0u64, |sum, (_, bytes)| sum.saturating_add(bytes));
-    let per_thread = largest.saturating_mul(ReadTree::NODE_BYTES * IN_FLIGHT as u64).max(1);
+    let per_thread = largest.saturating_mul(ReadTree::node_bytes(shape) * IN_FLIGHT as u64).max(1);
     in_order::threads_for(total).min(usize::try_from(MAX_AHEAD / per_thread).unwrap_or(usize::MAX))
 }
 
@@ -206,6 +208,7 @@ struct Shape {
     /// Per output; 1 for regression.
     n_classes: Vec<u64>,
     max_classes: u64,
+    normalise: Normalise,
 }
 
 impl Shape {
@@ -227,12 +230,23 @@ impl Shape {
         if !fits {
             return Err(Refusal::uncovered("its trees and its outputs disagree on the number of classes"));
         }
-        Ok(Shape { n_features, n_classes, max_classes })
+        Ok(Shape { n_features, n_classes, max_classes, normalise: estimator.normalise })
     }
 
     /// Values in a leaf.
     fn width(&self) -> u64 {
         self.n_classes.len() as u64 * self.max_classes
+    }
+
+    /// Makes fractions of the values of a leaf, if they are counts.
+    fn normalise(&self, vector: &mut [f64]) {
+        if self.normalise == Normalise::Yes {
+            for (output, &n_classes) in
+                vector.chunks_exact_mut(self.max_classes as usize).zip(&self.n_classes)
+            {
+                fractions(&mut output[..n_classes as usize]);
+            }
+        }
     }
 }
 
@@ -272,12 +286,15 @@ impl<'a> TreeObject<'a> {
 /// One tree, read and laid out.
 struct ReadTree {
     nodes: Nodes,
+    leaves: TreeLeaves,
     placed: Placed,
 }
 
 impl ReadTree {
-    /// Bytes that a node takes in memory.
-    const NODE_BYTES: u64 = (Nodes::NODE_BYTES + Placer::NODE_BYTES) as u64;
+    /// Bytes that a node takes in memory; half of all nodes are leaves.
+    fn node_bytes(shape: &Shape) -> u64 {
+        (Nodes::NODE_BYTES + Placer::NODE_BYTES) as u64 + shape.width() * 8 / 2
+    }
 
     fn read(
         tree: &TreeObject<'_>,
@@ -302,9 +319,10 @@ impl ReadTree {
         {
             looks.look(tree.nodes.array, tree.values.array, arrays)?;
         }
-        let nodes = Nodes::read(tree.nodes, arrays, shape.n_features)?;
+        let mut nodes = Nodes::read(tree.nodes, arrays, shape.n_features)?;
+        let leaves = TreeLeaves::read(tree.values, arrays, &mut nodes, shape)?;
         let placed = placer.place(&nodes);
-        Ok(ReadTree { nodes, placed })
+        Ok(ReadTree { nodes, leaves, placed })
     }
 }
 
@@ -315,16 +333,13 @@ struct Forest {
 }
 
 impl Forest {
-    fn new(estimator: &Estimator, shape: &Shape, largest: u64) -> Self {
-        Forest {
-            leaves: Leaves::new(shape.n_classes.clone(), shape.max_classes as usize, estimator.normalise),
-            layout: Layout::new(shape.n_features, largest),
-        }
+    fn new(shape: &Shape, largest: u64) -> Self {
+        Forest { leaves: Leaves::new(), layout: Layout::new(shape.n_features, largest) }
     }
 
-    fn add(&mut self, tree: ReadTree, values: &ArrayPart, arrays: &dyn ArraySource) -> Result<(), Refusal> {
-        let leaves = self.leaves.add(values, arrays, &tree.nodes)?;
-        Ok(self.layout.add(&tree.nodes, tree.placed, Some(&leaves))?)
+    fn add(&mut self, tree: ReadTree) -> Result<(), Refusal> {
+        let ids = self.leaves.add(&tree.leaves)?;
+        Ok(self.layout.add(&tree.nodes, tree.placed, Some(&ids))?)
     }
 
     fn finish(self, estimator: &Estimator, shape: &Shape, classes: Vec<Staged>) -> Lowered {

@@ -30,7 +30,7 @@ pub(super) struct Nodes {
 /// What prediction needs of a node.
 #[derive(Clone, Copy)]
 pub(super) struct TreeNode {
-    /// Threshold key; of a leaf its number among the leaves, from 1 on, or what it was told.
+    /// Threshold key; of a leaf what it was told of its values.
     pub low: u32,
     /// `None` for a leaf.
     pub split: Option<Split>,
@@ -124,7 +124,7 @@ impl Nodes {
         let nodes = Vec::with_capacity(n_nodes as usize);
         let mut tree = Nodes { nodes, lefts: Vec::new(), any_missing: false, origin: Vec::new() };
         let limits = Limits { n_nodes: n_nodes as u32, n_features };
-        let (mut order, mut n_leaves) = (Preorder::of(limits.n_nodes), 0);
+        let mut order = Preorder::of(limits.n_nodes);
         let mut buffer = Vec::new();
         let mut row = 0;
         while row < n_nodes {
@@ -132,9 +132,9 @@ impl Nodes {
             let start = (part.first_row + row) * fields.itemsize as u64;
             let records = piece(part.array, start, count as usize * fields.itemsize, arrays, &mut buffer)?;
             if fields == Fields::USUAL {
-                tree.extend(&Fields::USUAL, records, limits, &mut order, &mut n_leaves)?;
+                tree.extend(&Fields::USUAL, records, limits, &mut order)?;
             } else {
-                tree.extend(&fields, records, limits, &mut order, &mut n_leaves)?;
+                tree.extend(&fields, records, limits, &mut order)?;
             }
             row += count;
         }
@@ -152,10 +152,9 @@ impl Nodes {
         records: &[u8],
         limits: Limits,
         order: &mut Preorder,
-        n_leaves: &mut u32,
     ) -> Result<(), Refusal> {
         let first = self.nodes.len() as u32;
-        let mut seen = Seen { leaves: *n_leaves, ..Seen::default() };
+        let mut seen = Seen::default();
         let records = || records.chunks_exact(fields.itemsize).zip(first..);
         // No closure, which the compiler would not make anew for the usual fields.
         for (record, node) in records() {
@@ -169,7 +168,6 @@ impl Nodes {
             self.lefts.extend(records().map(|(record, _)| fields.left(record) as u32));
         }
         self.any_missing |= seen.missing;
-        *n_leaves = seen.leaves;
         Ok(())
     }
 
@@ -201,10 +199,23 @@ impl Nodes {
         &self.nodes
     }
 
+    pub(super) fn packed_mut(&mut self) -> &mut [Packed] {
+        &mut self.nodes
+    }
+
     /// The children of a split.
     pub(super) fn children(&self, split: u32) -> [u32; 2] {
         let left = self.lefts.get(split as usize).copied().unwrap_or(split + 1);
         [left, self.nodes[split as usize].right()]
+    }
+
+    /// Whether the children of a split are leaves that are called by the next two numbers.
+    pub(super) fn leaves_follow(&self, split: u32) -> bool {
+        let number = |node: u32| self.origin.get(node as usize).copied().unwrap_or(node);
+        let [left, right] = self.children(split);
+        let leaves = self.nodes[left as usize].is_leaf() & self.nodes[right as usize].is_leaf();
+        let next = number(split).wrapping_add(1);
+        leaves && number(left) == next && number(right) == next.wrapping_add(1)
     }
 
     /// Whether NaN goes left at `node`.
@@ -241,7 +252,7 @@ struct Limits {
     n_features: u32,
 }
 
-/// What is the case for one node at least, and the number of leaves. Asked once for many: which nodes are leaves is hard to foresee, and a
+/// What is the case for one node at least. Asked once for many: which nodes are leaves is hard to foresee, and a
 /// processor that guesses wrong at every other node takes twice the time.
 #[derive(Default)]
 struct Seen {
@@ -251,8 +262,6 @@ struct Seen {
     apart: bool,
     /// A split at which NaN goes left.
     missing: bool,
-    /// Leaves so far.
-    leaves: u32,
 }
 
 /// Whether nodes are in the order of a walk, left children first, as scikit-learn's depth-first builder leaves them. Each
@@ -378,12 +387,11 @@ impl Fields {
         seen.apart |= is_split & (left != i64::from(node) + 1);
         let missing = is_split & self.missing(record);
         seen.missing |= missing;
-        seen.leaves += u32::from(!is_split);
         order.add(node, is_split, [left as u32, right as u32]);
         let low = threshold_key(f64::from_le_bytes(Fields::word(record, self.threshold)));
         let samples = Fields::int(record, self.samples).clamp(0, i64::from(u32::MAX)) as u32;
         let split = mask(is_split);
-        let low = low & split | seen.leaves & !split;
+        let low = low & split;
         let right = right as u32 & split | u32::from(missing) << 31;
         Packed { low, feature: feature as u32 | !split, right, samples }
     }

@@ -11,7 +11,7 @@ use crate::model::array::tests::Memory;
 use crate::model::graph::{Make, Node, Object};
 use crate::model::lower::{LowerError, Lowering, lower};
 use crate::model::pack::{pack, walk};
-use crate::model::plan::compact::Packing;
+use crate::model::plan::compact::{Packing, SHARED};
 use crate::model::plan::validate::validate;
 use crate::model::plan::{Member, Plan, PlanArrays};
 
@@ -260,7 +260,67 @@ fn a_tree_lies_heaviest_child_first_and_repeated_leaves_are_stored_once() {
     assert_eq!([1, 2], *arrays.arrays[3].1, "mean and largest depth");
     assert_eq!(vec![2, 1], arrays.arrays[4].0.shape, "two distinct values");
     let origin: &[u32] = bytemuck::cast_slice(&arrays.arrays[2].1);
-    assert_eq!([0, 0, 1, 2, 3, 4, 0, 0], origin, "a line, with places that stay empty");
+    assert_eq!([0, 0, 1, 2, SHARED, SHARED, 0, 0], origin, "a line, with places that stay empty");
+}
+
+/// Splits 0, 1 and 4, of which the last two are above two leaves each; `leaves` are their values.
+fn two_pairs(leaves: [f64; 4]) -> FakeTree {
+    let split = |left, right, samples| FakeNode {
+        left,
+        right,
+        feature: 0,
+        threshold: samples as f64,
+        samples,
+        missing: false,
+    };
+    let nodes = vec![split(1, 4, 9), split(2, 3, 5), LEAF, LEAF, split(5, 6, 4), LEAF, LEAF];
+    let [a, b, c, d] = leaves;
+    FakeTree { nodes, values: [0.0, 0.0, a, b, 0.0, c, d].map(|value| vec![value]).into() }
+}
+
+fn origin_of(tree: FakeTree) -> Vec<u32> {
+    let (plan, arrays) = FakeForest { trees: vec![tree], ..three_leaves() }.lower().unwrap();
+    validate(&plan, &arrays).unwrap();
+    let origin = arrays.names.iter().position(|name| name == "origin").unwrap();
+    bytemuck::cast_slice(&arrays.arrays[origin].1).to_vec()
+}
+
+#[test]
+fn equal_pairs_of_leaves_are_stored_once_in_a_tree() {
+    const S: u32 = SHARED;
+    assert_eq!([0, 0, 1, 4, S, S, 0, 0], *origin_of(two_pairs([1.0, 2.0, 1.0, 2.0])));
+    assert_eq!([0, 0, 1, 4, S, S, S, S], *origin_of(two_pairs([1.0, 2.0, 2.0, 1.0])));
+    assert_eq!(
+        [0, 0, 1, 4, S, S, S, S],
+        *origin_of(two_pairs([0.0, 1.0, -0.0, 1.0])),
+        "-0.0 is another value"
+    );
+}
+
+#[test]
+fn pairs_of_leaves_that_are_called_otherwise_are_not_shared() {
+    let mut tree = two_pairs([1.0, 2.0, 1.0, 2.0]);
+    (tree.nodes[0].right, tree.nodes[1]) = (2, FakeNode { left: 3, right: 4, ..tree.nodes[1] });
+    (tree.nodes[2], tree.nodes[4]) = (FakeNode { left: 5, right: 6, ..tree.nodes[4] }, LEAF);
+    assert_eq!([0, 0, 1, 2, 3, 4, 5, 6], *origin_of(tree), "as if grown best split first");
+}
+
+/// Splits one below the other, each beside one above two leaves; the leaves have these values in turn.
+fn comb(n_splits: i64, n_values: i64) -> FakeTree {
+    let split =
+        |left, right| FakeNode { left, right, feature: 0, threshold: 0.0, samples: 9, missing: false };
+    let nodes = (0..n_splits)
+        .flat_map(|i| [split(4 * i + 1, 4 * i + 4), split(4 * i + 2, 4 * i + 3), LEAF, LEAF])
+        .chain([LEAF]);
+    let values = (0..4 * n_splits).map(|i| vec![(i / 4 % n_values) as f64]).chain([vec![0.0]]);
+    FakeTree { nodes: nodes.collect(), values: values.collect() }
+}
+
+#[test]
+fn pairs_are_shared_where_leaves_have_few_values() {
+    let shared = |n_values| origin_of(comb(40, n_values)).iter().filter(|&&number| number == SHARED).count();
+    assert_eq!([16, 32, 0], [8, 16, 17].map(shared), "two leaves for each value");
+    assert!(origin_of(comb(40, 17)).len() < 4 * 40 + 1 + 8, "no place is left empty within a tree");
 }
 
 #[test]

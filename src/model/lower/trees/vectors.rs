@@ -7,7 +7,7 @@ use crate::model::graph::read::byte_range;
 use crate::model::graph::{Graph, NodeId};
 use crate::model::lower::Refusal;
 use crate::model::lower::trees::layout::{LaidOut, Layout};
-use crate::model::lower::trees::leaves::{Leaves, Normalise};
+use crate::model::lower::trees::leaves::Leaves;
 use crate::model::lower::trees::nodes::{self, Nodes};
 use crate::model::lower::trees::plain::Budget;
 use crate::model::lower::trees::{MAX_COLUMNS, TreeObject};
@@ -41,7 +41,7 @@ impl<'a> VectorTrees<'a> {
             graph.array_part(nodes)?.shape.first().copied()
         };
         let largest = estimators.iter().filter_map(rows).max().unwrap_or(0);
-        let leaves = Leaves::new(vec![width], width as usize, Normalise::No);
+        let leaves = Leaves::new();
         let layout = Layout::new(n_features, largest);
         let budget = Budget::of(arrays);
         Ok(VectorTrees { graph, arrays, budget, n_features, width, leaves, layout, len: 0 })
@@ -94,7 +94,7 @@ impl<'a> VectorTrees<'a> {
         for (node, values) in values.chunks_exact(width).enumerate() {
             if nodes.is_leaf(node) {
                 leaf(values, &mut vector);
-                let leaf = self.leaves.intern(&mut vector)?;
+                let leaf = self.leaves.intern(&vector)?;
                 nodes.set_leaf(node, leaf);
             }
         }

@@ -38,6 +38,8 @@ impl Check<'_> {
                 depths,
                 crowns,
                 origin,
+                // Whatever it says, numbers are only numbers.
+                shared: _,
             } => {
                 let mut n_columns = u64::from(trees.n_features);
                 self.encoding(trees, encoding)?;
