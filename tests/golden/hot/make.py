@@ -62,6 +62,13 @@ def forest():
     return model(RandomForestClassifier(5, random_state=0), x.astype(np.float32), y)
 
 
+def shared():
+    """Trees whose splits share pairs of leaves, and the numbers of leaves."""
+    x, y = make_classification(600, 6, flip_y=0.2, random_state=0)
+    saved, x, methods = model(RandomForestClassifier(4, random_state=0), x.astype(np.float32), y)
+    return saved, x, [*methods, "apply"]
+
+
 def histogram():
     """Small trees of any form side by side, with missing values."""
     x, y = make_classification(500, 6, random_state=0)
