@@ -86,7 +86,7 @@ fuzz: binary ## Fuzz every parser for FUZZ_SECONDS each, from real models on (ne
 	  CFLAGS="-fno-sanitize-address-use-after-scope $(CFLAGS)" $(CARGO) +nightly fuzz run $$target fuzz/corpus/$$target fuzz/regressions/$$target -- -max_len=65536 -max_total_time=$(FUZZ_SECONDS); done
 
 miri: ## Interpret the kernels, also those for AVX-512, which this processor may lack (needs a nightly toolchain with miri)
-	MIRIFLAGS=-Zmiri-disable-isolation RUSTFLAGS="-C target-feature=+avx2,+bmi1,+bmi2,+popcnt,+avx512f,+avx512bw,+avx512vl,+avx512vbmi" \
+	MIRIFLAGS=-Zmiri-disable-isolation RUSTFLAGS="-C target-feature=+avx2,+bmi1,+bmi2,+popcnt,+avx512f,+avx512bw,+avx512vl,+avx512vbmi,+avx512vpopcntdq" \
 	  $(CARGO) +nightly miri test -p onecopy --lib kernels
 
 clean: ## Remove what the recipes made, except the virtual environment

@@ -67,15 +67,18 @@ impl Accepts<'_> {
     }
 
     fn finite<T: Number>(&self, x: &ArrayView2<'_, T>) -> Result<(), PredictError> {
-        let all = |values: &[T]| values.iter().fold(true, |all, &value| all & self.takes(value));
-        let fine = match x.as_slice_memory_order() {
+        let all = |values: &[T]| match self.as_f32 {
+            true => values.iter().fold(true, |all, value| all & value.f32().is_finite()),
+            false => values.iter().fold(true, |all, value| all & value.f64().is_finite()),
+        };
+        let finite = match x.as_slice_memory_order() {
             Some(values) => all(values),
             None => x.rows().into_iter().all(|row| match row.as_slice() {
                 Some(values) => all(values),
-                None => row.iter().all(|&value| self.takes(value)),
+                None => row.iter().all(|value| all(&[*value])),
             }),
         };
-        if fine {
+        if finite {
             return Ok(());
         }
         let bad = x.indexed_iter().find(|&(_, &value)| !self.takes(value));

@@ -309,15 +309,21 @@ impl Avx2 {
     ///
     /// If the crown reads columns that `keys` do not have.
     #[inline]
-    pub(in crate::engine) fn below_crown(self, crown: &Crown, root: u64, keys: &[RowKeys]) -> [u64; 16] {
+    pub(in crate::engine) fn below_crown(
+        self,
+        crown: &Crown,
+        root: u64,
+        keys: &[RowKeys],
+        out: &mut [u64; 16],
+    ) {
         // SAFETY: an `Avx2` exists, so the processor has what is enabled.
-        unsafe { below_crown(self, crown, root, keys) }
+        unsafe { below_crown(self, crown, root, keys, out) }
     }
 }
 
 #[target_feature(enable = "avx2,bmi1,bmi2")]
-fn below_crown(m: Avx2, crown: &Crown, root: u64, keys: &[RowKeys]) -> [u64; 16] {
-    m.below(crown, root, keys)
+fn below_crown(m: Avx2, crown: &Crown, root: u64, keys: &[RowKeys], out: &mut [u64; 16]) {
+    m.below(crown, root, keys, out);
 }
 
 /// A word of 32 bits for each of 16 rows.
@@ -332,7 +338,7 @@ fn right(left: __m256i, bit: i32) -> __m256i {
 /// All splits of a crown are asked; the answers of the upper levels choose among those of the lower ones.
 impl Avx2 {
     #[inline(always)]
-    fn below(self, crown: &Crown, root: u64, keys: &[RowKeys]) -> [u64; 16] {
+    fn below(self, crown: &Crown, root: u64, keys: &[RowKeys], out: &mut [u64; 16]) {
         let first = self.left(crown, 0, keys);
         let second = self.pair(first, crown, 1, keys);
         let (one, other) = (self.pair(second, crown, 3, keys), self.pair(second, crown, 5, keys));
@@ -343,7 +349,7 @@ impl Avx2 {
         let fourth = self.either(first, left_half, self.either(second, one, other));
         let [table, other_table]: Words = bytemuck::cast(crown[2]);
         let root = avx2!(_mm256_set1_epi64x(root.cast_signed()));
-        let mut out = [root; 4];
+        let mut found = [root; 4];
         for half in 0..2 {
             let upper = avx2!(_mm256_or_si256(right(second[half], 4), right(third[half], 2)));
             let slot = avx2!(_mm256_or_si256(upper, right(fourth[half], 1)));
@@ -351,10 +357,10 @@ impl Avx2 {
             let other = avx2!(_mm256_permutevar8x32_epi32(other_table, slot));
             let below = self.choose(first[half], one, other);
             let (low, high) = avx2!((_mm256_castsi256_si128(below), _mm256_extracti128_si256::<1>(below)));
-            out[2 * half] = avx2!(_mm256_add_epi64(root, _mm256_cvtepu32_epi64(low)));
-            out[2 * half + 1] = avx2!(_mm256_add_epi64(root, _mm256_cvtepu32_epi64(high)));
+            found[2 * half] = avx2!(_mm256_add_epi64(root, _mm256_cvtepu32_epi64(low)));
+            found[2 * half + 1] = avx2!(_mm256_add_epi64(root, _mm256_cvtepu32_epi64(high)));
         }
-        bytemuck::cast(out)
+        *out = bytemuck::cast(found);
     }
 
     /// The answer of split `at`, or of the one after it.

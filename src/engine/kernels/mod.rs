@@ -122,6 +122,7 @@ impl Kernels {
     }
 
     /// See [`few::trees_of_rows`]; `columns` is how many there are, `nan` whether some are NaN.
+    #[cfg_attr(not(target_arch = "x86_64"), allow(unused_variables))]
     pub(super) fn trees_of_rows(
         self,
         nodes: GroupNodes<'_>,

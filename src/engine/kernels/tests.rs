@@ -1,8 +1,10 @@
 //! Every set of instructions against safe code. Small enough for Miri, which also has instructions that this processor may lack:
 //! `make miri`.
 
+use super::compact::RowKeys;
 use super::lanes::{COLUMNS, Depth, Node};
 use super::*;
+use crate::model::plan::compact::Crown;
 
 struct Random(u64);
 
@@ -89,6 +91,55 @@ fn every_set_of_instructions_ranks_values_as_safe_code_does() {
         };
         for kernels in Kernels::all() {
             assert_eq!(answer(Kernels::Portable), answer(kernels));
+        }
+    }
+}
+
+/// Where a row goes below a crown: `node` and its children from `2 * node + 1` on.
+fn plainly_below([thresholds, features, places]: &Crown, keys: &[RowKeys], lane: usize) -> u32 {
+    let mut node = 0;
+    while node < 15 {
+        let right = keys[features[node] as usize][lane] > thresholds[node];
+        node = 2 * node + 1 + usize::from(right);
+    }
+    places[node - 15]
+}
+
+#[test]
+#[cfg(target_arch = "x86_64")]
+#[cfg_attr(miri, ignore = "assembly")]
+fn every_set_of_instructions_finds_the_places_below_a_crown() {
+    let mut random = Random(3);
+    for columns in [1, 7, 300] {
+        let mut word = |below: u32| {
+            let word = u32::from_le_bytes(std::array::from_fn(|_| random.byte().cast_unsigned()));
+            word.checked_rem(below).unwrap_or(word)
+        };
+        for round in 0..200 {
+            // Equal keys and thresholds are frequent in half of the rounds, the largest ones are always there.
+            let range = if round % 2 == 0 { 4 } else { 0 };
+            let mut keys: Vec<RowKeys> = (0..columns).map(|_| std::array::from_fn(|_| word(range))).collect();
+            keys[0][5] = u32::MAX;
+            let mut crown: Crown = [
+                std::array::from_fn(|_| word(range)),
+                std::array::from_fn(|_| word(columns as u32)),
+                std::array::from_fn(|_| word(1 << 20)),
+            ];
+            crown[0][round % 15] = u32::MAX;
+            // The word behind the features means nothing.
+            crown[1][15] = u32::MAX;
+            let root = u64::from(word(0)) << 20;
+            let expected: [u64; 16] =
+                std::array::from_fn(|lane| root + u64::from(plainly_below(&crown, &keys, lane)));
+            for kernels in Kernels::all() {
+                let mut found = [0; 16];
+                match kernels {
+                    Kernels::Portable => continue,
+                    Kernels::Avx2(avx2) => avx2.below_crown(&crown, root, &keys, &mut found),
+                    Kernels::Avx512(avx512) => avx512.below_crown(&crown, root, &keys, &mut found),
+                }
+                assert_eq!(expected, found, "{columns} columns, round {round}");
+            }
         }
     }
 }

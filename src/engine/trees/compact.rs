@@ -71,7 +71,7 @@ thread_local! {
 struct Scratch {
     keys: Keys,
     one: Vec<OneKey>,
-    starts: Vec<Starts>,
+    starts: [Vec<Starts>; 2],
     arrivals: Vec<Arrival>,
 }
 
@@ -258,54 +258,66 @@ impl<'a, N: Node> Compact<'a, N> {
         }
     }
 
-    /// Rows through one tree after the other; `starts` holds where they begin in the next one, which is fetched meanwhile.
+    /// Rows through one tree after the other. `starts` has room for where they begin in it, and in the next one, which is fetched
+    /// meanwhile.
     fn step<S: Sink>(
         &self,
         steps: Steps<'a>,
         keys: &Keys,
-        starts: &mut Vec<Starts>,
+        starts: &mut [Vec<Starts>; 2],
         out: &mut [S::Value],
         sink: &S,
     ) {
-        starts.clear();
-        starts.extend(keys.groups().map(|(keys, _)| self.starts(steps, 0, keys)));
+        let n_groups = keys.groups().len();
+        for starts in &mut *starts {
+            starts.clear();
+            starts.resize(n_groups, Starts::FIRST);
+        }
+        let [here, ahead] = starts;
+        for ((keys, _), starts) in keys.groups().zip(&mut *here) {
+            self.begin(steps, 0, keys, starts);
+        }
+        let mut arrived = Arrived::default();
         for (tree, &root) in self.roots.iter().enumerate() {
             let depths = self.below_crown(self.depths(tree));
-            let mut ahead = self.next_tree(tree, starts.len());
-            let whole = ahead.len() > 0;
-            let groups = keys.groups().zip(&mut *starts);
-            for (((keys, nan), starts), out) in groups.zip(out.chunks_mut(LANES * sink.per_row())) {
+            let mut share_of = self.next_tree(tree, n_groups);
+            let whole = share_of.len() > 0;
+            let groups = keys.groups().zip(here.iter().zip(&mut *ahead));
+            for (((keys, nan), (here, ahead)), out) in groups.zip(out.chunks_mut(LANES * sink.per_row())) {
                 if nan && !self.nodes.missing.is_empty() {
                     sink.rows(out, tree, &self.rows(root, keys, nan, sink));
                     continue;
                 }
-                let here = std::mem::replace(starts, self.starts(steps, tree + 1, keys));
+                self.begin(steps, tree + 1, keys, ahead);
                 // Half of its share now, half later: what asks for more lines than can be on their way at once waits for them.
-                let share = ahead.next().unwrap_or_default();
+                let share = share_of.next().unwrap_or_default();
                 let (now, later) = share.split_at(share.len() / 16 * 8);
                 prefetch(now);
                 if !whole {
-                    starts.nodes().iter().for_each(|&node| self.prefetch_node(node));
+                    steps.prefetch(ahead);
                 }
                 match sink.shared() {
-                    None => sink.rows(out, tree, &steps.rows(&here, depths, keys)),
+                    None if S::PLACES => steps.rows::<true>(here, depths, keys, &mut arrived),
+                    None => steps.rows::<false>(here, depths, keys, &mut arrived),
                     Some(origin) => {
-                        let (arrived, passed) = steps.rows_passing(&here, depths, keys);
-                        sink.rows(out, tree, &self.numbered(origin, arrived, &passed));
+                        let passed = steps.rows_passing(here, depths, keys, &mut arrived);
+                        self.number(origin, &mut arrived, &passed);
                     }
                 }
+                sink.rows(out, tree, &arrived);
                 prefetch(later);
             }
+            std::mem::swap(here, ahead);
         }
     }
 
     /// Where up to 16 rows begin in a tree: below its crown, or else at the root.
     #[inline]
-    fn starts(&self, steps: Steps<'a>, tree: usize, keys: &[RowKeys]) -> Starts {
+    fn begin(&self, steps: Steps<'a>, tree: usize, keys: &[RowKeys], starts: &mut Starts) {
         let root = self.roots.get(tree).copied().unwrap_or(0);
         match self.crowns.get(tree) {
-            Some(crown) => steps.below_crown(crown, root, keys),
-            None => steps.at([root; LANES]),
+            Some(crown) => steps.begin_below(crown, root, keys, starts),
+            None => *starts = steps.at([root; LANES]),
         }
     }
 
@@ -357,15 +369,16 @@ impl<'a, N: Node> Compact<'a, N> {
         } else {
             self.nodes.walk::<LANES, false>(&mut at, key, pass);
         }
-        let arrived = Arrived { at: at.map(|at| at as u64), leaf: at.map(|at| self.nodes.nodes[at].low()) };
-        match sink.shared() {
-            None => arrived,
-            Some(origin) => self.numbered(origin, arrived, &passed),
+        let leaf = at.map(|at| self.nodes.nodes[at].low());
+        let mut arrived = Arrived { at: at.map(|at| at as u64), leaf };
+        if let Some(origin) = sink.shared() {
+            self.number(origin, &mut arrived, &passed);
         }
+        arrived
     }
 
-    /// Leaves, given the split before each, as nodes that have numbers and what is to be added to those.
-    fn numbered(&self, origin: &[u32], mut arrived: Arrived, passed: &[u64; LANES]) -> Arrived {
+    /// Makes of leaves, given the split before each, nodes that have numbers and what is to be added to those.
+    fn number(&self, origin: &[u32], arrived: &mut Arrived, passed: &[u64; LANES]) {
         for ((at, add), &split) in arrived.at.iter_mut().zip(&mut arrived.leaf).zip(passed) {
             *add = 0;
             if origin[*at as usize] == SHARED {
@@ -373,7 +386,6 @@ impl<'a, N: Node> Compact<'a, N> {
                 (*at, *add) = (split, 1 + (*at - left) as u32);
             }
         }
-        arrived
     }
 
     /// One row through all trees, [`LANES`] at a time.
@@ -406,14 +418,19 @@ impl<'a, N: Node> Compact<'a, N> {
         sink: &S,
     ) -> Arrived {
         let nan = nan && !self.nodes.missing.is_empty();
-        match (self.steps.filter(|_| !nan), sink.shared()) {
-            (Some(steps), None) => steps.trees(roots, self.deepest(first), keys),
-            (Some(steps), Some(origin)) => {
-                let (arrived, passed) = steps.trees_passing(roots, self.deepest(first), keys);
-                self.numbered(origin, arrived, &passed)
+        let Some(steps) = self.steps.filter(|_| !nan) else {
+            return self.walk(*roots, nan, sink, |column, _| keys[column][0]);
+        };
+        let mut arrived = Arrived::default();
+        match sink.shared() {
+            None if S::PLACES => steps.trees::<true>(roots, self.deepest(first), keys, &mut arrived),
+            None => steps.trees::<false>(roots, self.deepest(first), keys, &mut arrived),
+            Some(origin) => {
+                let passed = steps.trees_passing(roots, self.deepest(first), keys, &mut arrived);
+                self.number(origin, &mut arrived, &passed);
             }
-            (None, _) => self.walk(*roots, nan, sink, |column, _| keys[column][0]),
         }
+        arrived
     }
 
     fn prefetch_node(&self, at: u64) {

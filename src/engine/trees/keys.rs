@@ -189,7 +189,7 @@ impl Keys {
     }
 
     /// The groups, and whether each has NaN.
-    pub(in crate::engine) fn groups(&self) -> impl Iterator<Item = (&[RowKeys], bool)> {
+    pub(in crate::engine) fn groups(&self) -> impl ExactSizeIterator<Item = (&[RowKeys], bool)> {
         self.keys.chunks_exact(self.stride).zip(self.nan.iter().copied())
     }
 }

@@ -18,6 +18,9 @@ pub(super) struct Arrival {
 pub(super) trait Sink: Sync {
     type Value: Send;
 
+    /// Whether positions of leaves are looked at, not only their ids.
+    const PLACES: bool = false;
+
     fn per_row(&self) -> usize;
 
     /// The library's numbers of nodes, if leaves are told by them and some are shared. `at` is then a node that has a number, and
@@ -177,6 +180,8 @@ impl Numbers<'_> {
 
 impl Sink for Numbers<'_> {
     type Value = i64;
+
+    const PLACES: bool = true;
 
     fn per_row(&self) -> usize {
         self.n_trees
