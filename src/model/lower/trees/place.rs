@@ -198,6 +198,9 @@ impl<'a, N: Node> Placing<'a, N> {
             return false;
         }
         let [left, right] = self.tree.children(number).map(|child| self.tree.packed()[child as usize]);
+        if left.low.max(right.low) >= PAIRED as u32 {
+            return false;
+        }
         pairs.add(at, number, [left.low, right.low]);
         self.depths.node(left.samples, depth + 1, true);
         self.depths.node(right.samples, depth + 1, true);
@@ -220,8 +223,10 @@ impl<'a, N: Node> Placing<'a, N> {
     }
 }
 
-/// Most different values in the leaves of a tree whose splits share pairs: 4 KiB of pairs. With more, pairs are seldom equal.
+/// Values, the first of a tree, whose pairs are shared: 4 KiB of pairs at most. Others are seldom equal.
 const PAIRED: usize = 16;
+/// Pairs are shared in trees where all leaves have one of these values; or at least so many, and one in four.
+const PAYS: usize = 64;
 
 /// Pairs of leaves that splits share.
 struct LeafPairs {
@@ -234,12 +239,12 @@ struct LeafPairs {
 }
 
 impl LeafPairs {
-    /// None yet; not for a tree with leaves of many different values.
+    /// None yet; not for a tree where few leaves have the same values.
     fn of(tree: &Nodes) -> Option<Self> {
-        let is_few = |node: &Packed| !node.is_leaf() | (node.low < PAIRED as u32);
-        let few =
-            tree.packed().chunks(64).all(|nodes| nodes.iter().fold(true, |few, node| few & is_few(node)));
-        few.then(|| LeafPairs {
+        let leaves = tree.len().div_ceil(2);
+        let is_known = |node: &&Packed| node.is_leaf() & (node.low < PAIRED as u32);
+        let known = tree.packed().iter().filter(is_known).count();
+        (known == leaves || known >= PAYS.max(leaves / 4)).then(|| LeafPairs {
             known: [[0; PAIRED]; PAIRED],
             different: Vec::new(),
             splits: Vec::with_capacity(tree.len() / 4),

@@ -317,10 +317,14 @@ fn comb(n_splits: i64, n_values: i64) -> FakeTree {
 }
 
 #[test]
-fn pairs_are_shared_where_leaves_have_few_values() {
-    let shared = |n_values| origin_of(comb(40, n_values)).iter().filter(|&&number| number == SHARED).count();
-    assert_eq!([16, 32, 0], [8, 16, 17].map(shared), "two leaves for each value");
-    assert!(origin_of(comb(40, 17)).len() < 4 * 40 + 1 + 8, "no place is left empty within a tree");
+fn pairs_of_the_first_values_are_shared_where_many_leaves_have_one() {
+    let shared = |n_splits, n_values| {
+        origin_of(comb(n_splits, n_values)).iter().filter(|&&number| number == SHARED).count()
+    };
+    assert_eq!([16, 32, 32], [8, 16, 17].map(|n_values| shared(40, n_values)), "two leaves for each value");
+    assert_eq!(0, shared(40, 40), "33 of 81 leaves are too few");
+    assert_eq!([32, 0], [60, 80].map(|n_values| shared(200, n_values)), "one in four, or one in five");
+    assert!(origin_of(comb(40, 40)).len() < 4 * 40 + 1 + 8, "no place is left empty within a tree");
 }
 
 #[test]
