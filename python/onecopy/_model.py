@@ -8,6 +8,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any, Callable
 
 import numpy as np
+from numpy import ndarray
 
 from onecopy import _input, _reference
 from onecopy._errors import UnsupportedModelError
@@ -116,12 +117,16 @@ class _Method:
 
 
 def _function(name: str, doc: str) -> Callable[["Model", Any], Any]:
+    # A committee's `transform` gives a matrix for each member.
+    stacked = name == "transform"
+
     def method(self: "Model", X: Any) -> Any:
-        if type(X) is np.ndarray and (self._nameless or self._is_nameless()):
+        answer = None
+        if type(X) is ndarray and (self._nameless or self._is_nameless()):
             answer = self._native.run_if_rows(name, X, self._threads)
-            if answer is not None:
-                return _stacked(name, answer)
-        return _stacked(name, self._run(name, X))
+        if answer is None:
+            answer = self._run(name, X)
+        return np.stack(answer) if stacked and isinstance(answer, list) else answer
 
     method.__name__ = name
     method.__qualname__ = f"Model.{name}"
@@ -448,11 +453,6 @@ class Arrays(Mapping):
 
     def __repr__(self) -> str:
         return f"<{len(self)} arrays: {', '.join(self._known[:8])}{', ...' if len(self) > 8 else ''}>"
-
-
-def _stacked(name: str, answer: Any) -> Any:
-    """One array, if `transform` gives a matrix for each member of a committee."""
-    return np.stack(answer) if name == "transform" and isinstance(answer, list) else answer
 
 
 def _together(parts: "list[Any]") -> Any:

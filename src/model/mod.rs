@@ -249,7 +249,8 @@ impl<D: AsRef<[u8]> + Sync> PlanArrays for Model<D> {
     }
 
     fn plan_array_bytes(&self, id: ArrayId) -> Option<&[u8]> {
-        self.array_at(id).ok()?.bytes().ok()
+        let segment = self.index.segment(id)?;
+        matches!(segment.storage, Storage::Raw).then(|| self.bytes(segment.range()))
     }
 }
 

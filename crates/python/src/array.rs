@@ -6,8 +6,11 @@ use std::io;
 use std::ops::Range;
 use std::ptr;
 
+use ndarray::ArrayView2;
 use numpy::npyffi::{self, PY_ARRAY_API, npy_intp};
-use numpy::{PyArray1, PyArrayDescr, PyArrayDescrMethods, PyArrayMethods, PyUntypedArrayMethods};
+use numpy::{
+    Element, PyArray1, PyArray2, PyArrayDescr, PyArrayDescrMethods, PyArrayMethods, PyUntypedArrayMethods,
+};
 use onecopy::{ArrayId, Dtype, Order, ReadAt};
 use pyo3::exceptions::PyValueError;
 use pyo3::ffi::PyTypeObject;
@@ -119,6 +122,17 @@ pub(crate) fn view<'py>(
         return Err(PyErr::fetch(py));
     }
     Ok(array)
+}
+
+/// Calls `with` with the values of an array, without noting in the tables of the `numpy` crate that they are borrowed. This thread keeps
+/// the GIL meanwhile.
+pub(crate) fn with_rows<T: Element, R>(
+    x: &Bound<'_, PyArray2<T>>,
+    with: impl FnOnce(ArrayView2<'_, T>) -> R,
+) -> R {
+    // SAFETY: the reference keeps the array, and NumPy neither moves nor frees its values. Who writes to them without the
+    // GIL at the same time breaks NumPy's own rules (SAFETY.md).
+    with(unsafe { x.as_array() })
 }
 
 /// A new array in C order with these bytes. `descr` holds no objects.

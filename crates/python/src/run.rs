@@ -1,7 +1,8 @@
 //! The engine on NumPy input: borrows the rows, releases the GIL, answers with NumPy arrays.
 #![forbid(unsafe_code)]
 
-use numpy::{PyArray2, PyArrayMethods, PyReadonlyArray2, PyUntypedArray, PyUntypedArrayMethods};
+use ndarray::ArrayView2;
+use numpy::{Element, PyArray2, PyArrayMethods, PyUntypedArray, PyUntypedArrayMethods};
 use onecopy::{Input, Method, Output, PredictError, RunOptions};
 use pyo3::exceptions::{PyAttributeError, PyTypeError, PyValueError};
 use pyo3::prelude::*;
@@ -23,7 +24,7 @@ pub(crate) fn run<'py>(
     x: &Bound<'py, PyAny>,
     threads: Option<usize>,
 ) -> PyResult<Bound<'py, PyAny>> {
-    let rows = Rows::borrow(x)?.ok_or_else(|| unsuitable(x))?;
+    let rows = Rows::of(x).ok_or_else(|| unsuitable(x))?;
     run_rows(py, source, member, method, &rows, threads)
 }
 
@@ -35,7 +36,7 @@ pub(crate) fn run_if_rows<'py>(
     x: &Bound<'py, PyAny>,
     threads: Option<usize>,
 ) -> PyResult<Option<Bound<'py, PyAny>>> {
-    let Some(rows) = Rows::borrow(x)? else { return Ok(None) };
+    let Some(rows) = Rows::of(x) else { return Ok(None) };
     run_rows(py, source, None, method, &rows, threads).map(Some)
 }
 
@@ -44,20 +45,16 @@ fn run_rows<'py>(
     source: &Bound<'py, Source>,
     member: Option<u32>,
     method: Method,
-    rows: &Rows<'py>,
+    rows: &Rows<'_, 'py>,
     threads: Option<usize>,
 ) -> PyResult<Bound<'py, PyAny>> {
     // What a member gets has been validated by scikit-learn, whose installed version decides about NaN.
     let options = RunOptions { threads, check_finite: member.is_none() };
-    let (file, x) = (source.get(), rows.input());
-    // One row is done before another thread could have begun.
-    let output = match x.n_rows() {
-        0 | 1 => file.run(member, method, x, &options),
-        _ => py.detach(|| file.run(member, method, x, &options)),
-    };
+    let file = source.get();
+    let output = rows.run(|x| file.run(member, method, x, &options))?;
     match output {
         Ok(output) => to_python(py, &output),
-        Err(error) => Err(refused(py, source.get(), &error)),
+        Err(error) => Err(refused(py, file, &error)),
     }
 }
 
@@ -76,33 +73,45 @@ impl Source {
     }
 }
 
-/// The borrowed input.
-enum Rows<'py> {
-    F32(PyReadonlyArray2<'py, f32>),
-    F64(PyReadonlyArray2<'py, f64>),
+/// The input.
+enum Rows<'a, 'py> {
+    F32(&'a Bound<'py, PyArray2<f32>>),
+    F64(&'a Bound<'py, PyArray2<f64>>),
 }
 
-impl<'py> Rows<'py> {
+impl<'a, 'py> Rows<'a, 'py> {
     /// `None` if `x` is not an aligned array of `float32` or `float64` with two dimensions.
-    fn borrow(x: &Bound<'py, PyAny>) -> PyResult<Option<Self>> {
+    fn of(x: &'a Bound<'py, PyAny>) -> Option<Self> {
         if !x.cast::<PyUntypedArray>().is_ok_and(|array| array.is_aligned()) {
-            return Ok(None);
+            return None;
         }
-        if let Ok(x) = x.cast::<PyArray2<f32>>() {
-            return Ok(Some(Rows::F32(x.try_readonly()?)));
-        }
-        if let Ok(x) = x.cast::<PyArray2<f64>>() {
-            return Ok(Some(Rows::F64(x.try_readonly()?)));
-        }
-        Ok(None)
+        let f64s = || x.cast::<PyArray2<f64>>().map(Rows::F64);
+        x.cast::<PyArray2<f32>>().map(Rows::F32).or_else(|_| f64s()).ok()
     }
 
-    fn input(&self) -> Input<'_> {
+    fn run(&self, call: impl Call) -> PyResult<Result<Output, PredictError>> {
         match self {
-            Rows::F32(x) => Input::F32(x.as_array()),
-            Rows::F64(x) => Input::F64(x.as_array()),
+            Rows::F32(x) => run_on(x, |x| call(Input::F32(x))),
+            Rows::F64(x) => run_on(x, |x| call(Input::F64(x))),
         }
     }
+}
+
+/// What is done with the rows.
+trait Call: Fn(Input<'_>) -> Result<Output, PredictError> + Sync {}
+impl<F: Fn(Input<'_>) -> Result<Output, PredictError> + Sync> Call for F {}
+
+fn run_on<T: Element + Sync>(
+    x: &Bound<'_, PyArray2<T>>,
+    call: impl Fn(ArrayView2<'_, T>) -> Result<Output, PredictError> + Sync,
+) -> PyResult<Result<Output, PredictError>> {
+    // One row is done before another thread could have begun, and before it could be marked as borrowed.
+    if x.dims()[0] <= 1 {
+        return Ok(array::with_rows(x, call));
+    }
+    let rows = x.try_readonly()?;
+    let view = rows.as_array();
+    Ok(x.py().detach(|| call(view)))
 }
 
 fn unsuitable(x: &Bound<'_, PyAny>) -> PyErr {
