@@ -55,6 +55,7 @@ pub(in crate::engine) type OneKey = [u32; 2];
 
 /// Nodes at which walks begin: below the number of nodes.
 #[derive(Clone, Copy)]
+#[repr(align(64))]
 pub(in crate::engine) struct Starts([u64; LANES]);
 
 impl Starts {

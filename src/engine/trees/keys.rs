@@ -1,6 +1,7 @@
 //! Rows of the input as keys, made once for all trees.
 #![forbid(unsafe_code)]
 
+use bytemuck::{Pod, Zeroable};
 use ndarray::{ArrayView2, Axis, Slice};
 
 use crate::engine::kernels::compact::{LANES, OneKey, RowKeys};
@@ -142,10 +143,15 @@ fn ranks(thresholds: &[f64], values: &[f64; LANES]) -> RowKeys {
     at
 }
 
+/// Keys of a column, in a line of the cache: vectors of them are then read in one piece.
+#[derive(Clone, Copy, Pod, Zeroable)]
+#[repr(C, align(64))]
+struct Line(RowKeys);
+
 /// Keys of rows in groups of [`LANES`]: per group an entry for each column, then one of zeros for leaves.
 #[derive(Default)]
 pub(in crate::engine) struct Keys {
-    keys: Vec<RowKeys>,
+    keys: Vec<Line>,
     /// Per group: whether some key is NaN's.
     nan: Vec<bool>,
     stride: usize,
@@ -173,9 +179,10 @@ impl Keys {
     ) {
         self.stride = encoder.n_columns(x.ncols()) + 1;
         let n_groups = n_rows.div_ceil(LANES);
-        self.keys.resize(n_groups * self.stride, [0; LANES]);
+        self.keys.resize(n_groups * self.stride, Line([0; LANES]));
         self.nan.clear();
-        for (group, keys) in self.keys.chunks_exact_mut(self.stride).enumerate() {
+        let keys: &mut [RowKeys] = bytemuck::cast_slice_mut(&mut self.keys);
+        for (group, keys) in keys.chunks_exact_mut(self.stride).enumerate() {
             let first = group * LANES;
             let end = n_rows.min(first + LANES);
             let rows = x.slice_axis(Axis(0), Slice::from(first_row + first..first_row + end));
@@ -190,7 +197,8 @@ impl Keys {
 
     /// The groups, and whether each has NaN.
     pub(in crate::engine) fn groups(&self) -> impl ExactSizeIterator<Item = (&[RowKeys], bool)> {
-        self.keys.chunks_exact(self.stride).zip(self.nan.iter().copied())
+        let keys: &[RowKeys] = bytemuck::cast_slice(&self.keys);
+        keys.chunks_exact(self.stride).zip(self.nan.iter().copied())
     }
 }
 

@@ -6,6 +6,7 @@ mod visit;
 use std::cell::Cell;
 use std::ops::Range;
 
+use bytemuck::{Pod, Zeroable};
 use ndarray::{ArrayView1, ArrayView2, Axis, Slice};
 use rayon::prelude::*;
 
@@ -37,10 +38,20 @@ thread_local! {
 #[derive(Default)]
 struct Scratch {
     /// At most [`TILES`], of 16 KiB each.
-    tiles: Vec<Tile>,
+    tiles: Vec<AlignedTile>,
     /// At most [`FEW_ROWS`].
-    rows: Vec<Row>,
+    rows: Vec<AlignedRow>,
 }
+
+/// Begins where a line of the cache does, so that vectors are read in one piece.
+#[derive(Clone, Copy)]
+#[repr(align(64))]
+struct AlignedTile(Tile);
+
+/// Likewise.
+#[derive(Clone, Copy, Pod, Zeroable)]
+#[repr(C, align(64))]
+struct AlignedRow(Row);
 
 /// What the leaves of each row add up to.
 pub(super) fn scores(
@@ -189,11 +200,12 @@ impl<'a, F: Real + Element + Default + Send + Sync, C> Lanes<'a, F, C> {
         x: &ArrayView2<'_, T>,
         out: &mut [V::Out],
         visit: &V,
-        rows: &mut Vec<Row>,
+        rows: &mut Vec<AlignedRow>,
     ) where
         C: Fn(T) -> F,
     {
-        rows.resize(x.nrows(), [[0; 16]; COLUMNS / 16]);
+        rows.resize(x.nrows(), AlignedRow([[0; 16]; COLUMNS / 16]));
+        let rows: &mut [Row] = bytemuck::cast_slice_mut(rows);
         let mut leaf = [[0; 32]; FEW_ROWS];
         let leaf = &mut leaf[..rows.len()];
         let mut values = [[F::default(); FEW_ROWS]; COLUMNS_TOGETHER];
@@ -220,17 +232,17 @@ impl<'a, F: Real + Element + Default + Send + Sync, C> Lanes<'a, F, C> {
         out: &mut [V::Out],
         per_row: usize,
         visit: &V,
-        tiles: &mut Vec<Tile>,
+        tiles: &mut Vec<AlignedTile>,
     ) where
         C: Fn(T) -> F,
     {
-        tiles.resize(x.nrows().div_ceil(ROWS), [[[0; 32]; 2]; COLUMNS]);
+        tiles.resize(x.nrows().div_ceil(ROWS), AlignedTile([[[0; 32]; 2]; COLUMNS]));
         let mut leaf = [[[0; 32]; 2]; TOGETHER];
         for (chunk, groups) in self.chunks.windows(2).enumerate() {
             self.fill(tiles, chunk, x);
             for group in groups[0]..groups[1] {
                 let (nodes, trees) = self.group(group as usize);
-                for (tile, out) in tiles.iter().zip(out.chunks_mut(ROWS * per_row)) {
+                for (AlignedTile(tile), out) in tiles.iter().zip(out.chunks_mut(ROWS * per_row)) {
                     for first in trees.clone().step_by(TOGETHER) {
                         let some = first..trees.end.min(first + TOGETHER);
                         let leaf = &mut leaf[..some.len()];
@@ -243,12 +255,12 @@ impl<'a, F: Real + Element + Default + Send + Sync, C> Lanes<'a, F, C> {
     }
 
     /// The keys of rows in the thresholds of a chunk.
-    fn fill<T: Number>(&self, tiles: &mut [Tile], chunk: usize, x: &ArrayView2<'_, T>)
+    fn fill<T: Number>(&self, tiles: &mut [AlignedTile], chunk: usize, x: &ArrayView2<'_, T>)
     where
         C: Fn(T) -> F,
     {
         let mut values = [[F::default(); ROWS]; COLUMNS_TOGETHER];
-        for (tile, x) in tiles.iter_mut().zip(x.axis_chunks_iter(Axis(0), ROWS)) {
+        for (AlignedTile(tile), x) in tiles.iter_mut().zip(x.axis_chunks_iter(Axis(0), ROWS)) {
             let (right, left) = tile.split_at_mut(COLUMNS / 2);
             for (feature, ((blocks, right), left)) in self.blocks(chunk).zip(right).zip(left).enumerate() {
                 let within = feature % COLUMNS_TOGETHER;
