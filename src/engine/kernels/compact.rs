@@ -21,12 +21,12 @@
 //! - bits 32..35 are zero, and the feature in the bits above is at most `n_columns`;
 //! - the distance is zero, and then the feature is `n_columns`; or `at + distance + 1 < nodes.len()`.
 //!
-//! *Keys.* Callers of [`Steps::rows`], [`Steps::trees`], their `passing` twins and [`Steps::begin_below`] pass `n_columns + 1` entries of 64
-//! or 8 bytes, which is asserted.
-//! `bextr` gives `8 * feature` for a feature of at most `n_columns`, so that `cmp` reads 4 bytes of one of the entries.
+//! *Keys.* Callers of [`Steps::rows`], [`Steps::trees`], their `passing` twins and [`Steps::begin_below`] pass `n_columns + 1`
+//! entries of 64 or 8 bytes, which is asserted. `bextr` gives `8 * feature` for a feature of at most `n_columns`, so that `cmp`
+//! reads 4 bytes of one of the entries. The features of a crown are at most `n_columns` too, as the same file has checked.
 //!
 //! *Nodes.* Walks begin at [`Starts`]: nodes that are asserted to be below `nodes.len()`, or that a crown leads to. Of
-//! those, the same file has checked that they are nodes of the crown's tree, and that crowns read columns up to `n_columns`. From a node `at` in range, a step goes to
+//! those, the same file has checked that they are nodes of the crown's tree. From a node `at` in range, a step goes to
 //! `at + distance` or, if the key is above the threshold, one further. At a split both are in range by the second
 //! rule. At a leaf the key read is that of column `n_columns`, which is asserted to be zero and thus above no threshold:
 //! the carry is clear, the distance zero, and the lane stays. So every position is in range, after any number of steps;

@@ -1,4 +1,4 @@
-//! The steps, in assembly. Why none reads outside: the head of `src/engine/kernels/compact.rs`.
+//! The steps, in assembly. The head of `src/engine/kernels/compact.rs` shows why none reads outside.
 #![allow(unsafe_code)]
 
 use std::arch::asm;
@@ -39,7 +39,7 @@ pub(super) fn fetch<const SOON: bool>(nodes: &[u64], node: usize) {
 /// One step of a lane; with `$moved`, the distance is added to its bits.
 macro_rules! step {
     ($steps:ident, $keys:ident, $at:expr, $lane:literal) => {
-        // SAFETY: `$at` is in range and the keys have all columns, as the head of this file shows.
+        // SAFETY: `$at` is in range and the keys have all columns, as `src/engine/kernels/compact.rs` shows.
         unsafe {
             asm!(
                 "mov {t}, qword ptr [{nodes} + {at}*8]",
@@ -262,7 +262,7 @@ impl Steps<'_> {
     fn arrived(&self, at: &[u64; LANES], arrived: &mut Arrived) -> bool {
         let mut any = 0;
         for (lane, &position) in at.iter().enumerate() {
-            // SAFETY: `position` is in range, as the head of this file shows.
+            // SAFETY: `position` is in range, as `src/engine/kernels/compact.rs` shows.
             let node = unsafe { *self.nodes.get_unchecked(position as usize) };
             arrived.leaf[lane] = node as u32;
             any |= node;
