@@ -30,7 +30,7 @@ def convert(
         What to say about the model, as JSON; kept under ``"user"`` in its metadata.
     progress : callable, default=None
         Called as ``progress(what, done_bytes, total_bytes)`` now and then; the total is 0 if it is not known. What it
-        raises ends the conversion.
+        raises ends the conversion, and leaves what was at `dst`.
 
     Returns
     -------

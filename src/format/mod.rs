@@ -119,7 +119,17 @@ pub struct Progress {
     pub total_bytes: u64,
 }
 
-/// Told about progress, from any thread.
+impl Progress {
+    /// What is being done when a file of `bytes` is whole, just before it gets its name: the last that is told of work whose
+    /// result is a file.
+    pub const PUBLISHING: &'static str = "publishing";
+
+    pub(crate) fn publishing(bytes: u64) -> Self {
+        Progress { what: Progress::PUBLISHING, done_bytes: bytes, total_bytes: bytes }
+    }
+}
+
+/// Told about progress, from any thread. A panic of it ends the work, and what was at the path of its result stays as it was.
 pub type OnProgress<'a> = &'a (dyn Fn(Progress) + Sync);
 
 /// `offset` rounded up to a multiple of `align`, a power of two.

@@ -106,6 +106,7 @@ pub(super) fn write_model(
     let parts = Parts { graph: &graph, plan: &plan, metadata: metadata.as_bytes() };
     let (file, digest) = writer.finish(&parts)?;
     let bytes = file.len().map_err(|source| WriteError::Output { offset: 0, source })?;
+    (contents.progress)(Progress::publishing(bytes));
     Ok(Written { model, plan: lowering.plan, arrays, bytes, digest })
 }
 

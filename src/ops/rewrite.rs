@@ -236,6 +236,7 @@ impl Rewrite<'_> {
             return Err(RewriteError::Digest { path: self.src.to_owned(), expected, found });
         }
         let len = file.len().map_err(|source| failed(WriteError::Output { offset: 0, source }))?;
+        (self.progress)(Progress::publishing(len));
         Ok((len, found))
     }
 }

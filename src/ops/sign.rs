@@ -14,8 +14,8 @@ use std::path::{Path, PathBuf};
 use ed25519_dalek::pkcs8::{DecodePrivateKey, DecodePublicKey};
 use ed25519_dalek::{Signature, Signer, SigningKey, VerifyingKey};
 
-use crate::format::OnProgress;
 use crate::format::digest::Digest;
+use crate::format::{OnProgress, Progress};
 use crate::model::verify::{VerifyError, VerifyOptions, VerifyReport};
 use crate::model::{Model, OpenError};
 use crate::store::fs::{PublishError, StepError, publish};
@@ -150,6 +150,7 @@ pub fn sign(path: &Path, key: impl AsRef<Path>, progress: OnProgress<'_>) -> Res
     let signature = hexadecimal(&signer.sign(&message(digest)).to_bytes());
     let text = format!("{FIRST_LINE}\ndigest {digest}\nsignature {signature}\n");
     let to = signature_path(path);
+    progress(Progress::publishing(text.len() as u64));
     publish(&to, |file| file.write_all(text.as_bytes())).map_err(|error| match error {
         PublishError::Write(source) => SignatureError::Write { path: to.clone(), source },
         PublishError::Step(step) => step.into(),

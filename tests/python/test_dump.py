@@ -372,20 +372,32 @@ def test_a_killed_dump_leaves_the_old_file_and_nothing_else(path):
         assert [entry.name for entry in path.parent.iterdir()] == [path.name]
 
 
-def test_an_exception_in_progress_ends_the_dump(path):
-    def stop(step, done, total):
-        raise KeyboardInterrupt(step)
+@pytest.mark.parametrize("when", ["reading", "writing", "publishing"])
+@pytest.mark.parametrize("compress", [None, "fast"])
+@pytest.mark.parametrize("numbers", [10, 50_000_000])
+def test_an_exception_in_progress_ends_the_dump(path, numbers, compress, when):
+    told = []
 
-    with pytest.raises(KeyboardInterrupt):
-        onecopy.dump(np.zeros(50_000_000), path, progress=stop)
-    assert not path.exists()
+    def stop(step, done, total):
+        told.append(step)
+        if step in (when, "publishing"):
+            raise KeyboardInterrupt(step)
+
+    for before in (None, b"old"):
+        if before is not None:
+            path.write_bytes(before)
+        with pytest.raises(KeyboardInterrupt):
+            onecopy.dump(np.zeros(numbers), path, compress=compress, progress=stop)
+        assert told[-1] in (when, "publishing")
+        assert (path.read_bytes() if path.exists() else None) == before
+        assert [entry.name for entry in path.parent.iterdir()] == ([] if before is None else [path.name])
 
 
 def test_progress_is_told(path):
     told = []
     onecopy.dump(np.zeros(50_000_000), path, progress=lambda *args: told.append(args))
-    assert told
-    assert all(step in ("reading", "writing") for step, _, _ in told)
+    assert told[-1] == ("publishing", path.stat().st_size, path.stat().st_size)
+    assert all(step in ("reading", "writing") for step, _, _ in told[:-1])
 
 
 def test_a_mapped_model_can_be_written_over_its_own_file(path):

@@ -96,18 +96,29 @@ def test_what_progress_raises_ends_the_work_and_leaves_nothing(path, tmp_path, c
     def progress(*call):
         raise Enough
 
+    small = tmp_path / "small"
+    small.mkdir()
     folder = tmp_path / "out"
     folder.mkdir()
-    jobs = [
-        lambda: onecopy.archive(path, folder / "x", level="best", progress=progress),
-        lambda: onecopy.convert(tmp_path / "model.joblib", folder / "x", progress=progress),
-        lambda: onecopy.verify(path, progress=progress),
-    ]
-    for job in jobs:
-        with pytest.raises(Enough):
-            job()
-        assert os.listdir(folder) == []
-    onecopy.verify(path)
+    # The small files are written before anything is told, so that the first call is the last one as well.
+    for source in (path, make({"a": np.arange(9.0)}, small)):
+        other = onecopy.archive(source, tmp_path / "cold", level="fast")
+        jobs = [
+            lambda: onecopy.archive(source, folder / "x", level="best", progress=progress),
+            lambda: onecopy.convert(source.replace(".onecopy", ".joblib"), folder / "x", progress=progress),
+            lambda: onecopy.restore(other, folder / "x", progress=progress),
+            lambda: onecopy.verify(source, progress=progress),
+        ]
+        for job in jobs:
+            with pytest.raises(Enough):
+                job()
+            assert os.listdir(folder) == []
+            (folder / "x").write_bytes(b"old")
+            with pytest.raises(Enough):
+                job()
+            assert (folder / "x").read_bytes() == b"old"
+            os.unlink(folder / "x")
+        onecopy.verify(source)
     assert "panicked" not in capfd.readouterr().err
 
 

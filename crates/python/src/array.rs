@@ -192,21 +192,6 @@ impl HeldBytes {
     }
 }
 
-impl HeldBytes {
-    /// The bytes where they are.
-    pub(crate) fn slice(&self, range: Range<u64>) -> Option<&[u8]> {
-        let (start, end) = (usize::try_from(range.start).ok()?, usize::try_from(range.end).ok()?);
-        let len = end.checked_sub(start).filter(|_| end <= self.len)?;
-        if len == 0 {
-            return Some(&[]);
-        }
-        let from = (self.start + start) as *const u8;
-        // SAFETY: as in `read_exact_at`; the range was found to lie in the array. The bytes are only hashed and handed to
-        // the system, so no decision rests on their staying the same.
-        Some(unsafe { std::slice::from_raw_parts(from, len) })
-    }
-}
-
 impl ReadAt for HeldBytes {
     fn len_bytes(&self) -> u64 {
         self.len as u64
@@ -224,6 +209,18 @@ impl ReadAt for HeldBytes {
         // meanwhile, as it may while pickle reads it; then the copy is some mixture of old and new bytes.
         unsafe { ptr::copy_nonoverlapping(from, buf.as_mut_ptr(), buf.len()) };
         Ok(())
+    }
+
+    fn slice(&self, range: Range<u64>) -> Option<&[u8]> {
+        let (start, end) = (usize::try_from(range.start).ok()?, usize::try_from(range.end).ok()?);
+        let len = end.checked_sub(start).filter(|_| end <= self.len)?;
+        if len == 0 {
+            return Some(&[]);
+        }
+        let from = (self.start + start) as *const u8;
+        // SAFETY: as above; the range was found to lie in the array. The bytes are only hashed and handed to
+        // the system, so no decision rests on their staying the same.
+        Some(unsafe { std::slice::from_raw_parts(from, len) })
     }
 }
 

@@ -5,7 +5,7 @@ use std::any::Any;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::mpsc::{RecvTimeoutError, channel};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
 use std::time::Duration;
@@ -155,6 +155,21 @@ fn destination(given: Option<PathBuf>, default: impl FnOnce() -> PathBuf) -> PyR
 /// Thrown through the library to end its work.
 struct Stopped;
 
+/// What the working thread says to the one that waits.
+enum Word<T> {
+    /// The result is about to get its name: may it?
+    Publishing,
+    Done(thread::Result<T>),
+}
+
+/// The working thread's side of the talk.
+struct Watched<T> {
+    watch: Arc<Watch>,
+    words: Sender<Word<T>>,
+    /// Answers to [`Word::Publishing`].
+    answers: Mutex<Receiver<()>>,
+}
+
 #[derive(Default)]
 struct Watch {
     stop: AtomicBool,
@@ -162,55 +177,73 @@ struct Watch {
 }
 
 impl Watch {
-    fn tell(&self, progress: Progress) {
-        if self.stop.load(Ordering::Relaxed) {
-            resume_unwind(Box::new(Stopped));
-        }
-        *self.latest.lock().unwrap_or_else(PoisonError::into_inner) = Some(progress);
-    }
-
     fn take(&self) -> Option<Progress> {
         self.latest.lock().unwrap_or_else(PoisonError::into_inner).take()
     }
+
+    fn end_if_stopped(&self) {
+        if self.stop.load(Ordering::Acquire) {
+            resume_unwind(Box::new(Stopped));
+        }
+    }
 }
 
-/// Runs `work` in a thread of its own, so that this one can hear of Ctrl-C and tell of progress.
+impl<T> Watched<T> {
+    fn tell(&self, progress: Progress) {
+        self.watch.end_if_stopped();
+        *self.watch.latest.lock().unwrap_or_else(PoisonError::into_inner) = Some(progress);
+        if progress.what == Progress::PUBLISHING && self.words.send(Word::Publishing).is_ok() {
+            _ = self.answers.lock().unwrap_or_else(PoisonError::into_inner).recv();
+            self.watch.end_if_stopped();
+        }
+    }
+}
+
+/// Runs `work` in a thread of its own, so that this one can hear of Ctrl-C and tell of progress. What either raises ends the
+/// work before a file gets its name; from then on neither is asked.
 pub(crate) fn watched<T: Send + 'static>(
     py: Python<'_>,
     progress: Option<Bound<'_, PyAny>>,
     work: impl FnOnce(OnProgress<'_>) -> T + Send + 'static,
 ) -> PyResult<T> {
     let watch = Arc::new(Watch::default());
-    let (sender, receiver) = channel();
-    let watched = Arc::clone(&watch);
+    let (words, heard) = channel();
+    let (answer, answers) = channel();
+    let watched = Watched { watch: Arc::clone(&watch), words, answers: Mutex::new(answers) };
     let run = move || {
         let done = catch_unwind(AssertUnwindSafe(|| work(&|progress| watched.tell(progress))));
-        _ = sender.send(done);
+        _ = watched.words.send(Word::Done(done));
     };
     thread::Builder::new().name("onecopy-work".to_owned()).spawn(run)?;
-    let receiver = Mutex::new(receiver);
-    let wait = || receiver.lock().unwrap_or_else(PoisonError::into_inner).recv_timeout(PULSE);
+    let heard = Mutex::new(heard);
+    let wait = || heard.lock().unwrap_or_else(PoisonError::into_inner).recv_timeout(PULSE);
     let tell = || match (watch.take(), &progress) {
         (Some(Progress { what, done_bytes, total_bytes }), Some(progress)) => {
             progress.call1((what, done_bytes, total_bytes)).map(drop)
         }
         _ => Ok(()),
     };
-    let mut stopped = None;
+    let (mut stopped, mut publishing) = (None, false);
     loop {
-        match py.detach(wait) {
-            Ok(Ok(result)) => return stopped.map_or_else(tell, Err).map(|()| result),
-            Ok(Err(payload)) => return Err(stopped.unwrap_or_else(|| panicked(payload))),
-            Err(RecvTimeoutError::Timeout) if stopped.is_none() => {
-                if let Err(error) = py.check_signals().and_then(|()| tell()) {
-                    watch.stop.store(true, Ordering::Relaxed);
-                    stopped = Some(error);
-                }
-            }
-            Err(RecvTimeoutError::Timeout) => {}
+        let word = py.detach(wait);
+        match word {
+            Ok(Word::Done(Ok(result))) => return stopped.map_or_else(tell, Err).map(|()| result),
+            Ok(Word::Done(Err(payload))) => return Err(stopped.unwrap_or_else(|| panicked(payload))),
             Err(RecvTimeoutError::Disconnected) => {
                 return Err(PyRuntimeError::new_err("the working thread ended without an answer"));
             }
+            Ok(Word::Publishing) | Err(RecvTimeoutError::Timeout) => {}
+        }
+        if stopped.is_none()
+            && !publishing
+            && let Err(error) = py.check_signals().and_then(|()| tell())
+        {
+            watch.stop.store(true, Ordering::Release);
+            stopped = Some(error);
+        }
+        if let Ok(Word::Publishing) = word {
+            publishing = true;
+            _ = answer.send(());
         }
     }
 }

@@ -1,11 +1,11 @@
-//! Long work that Ctrl-C ends.
+//! Long work that Ctrl-C ends, or an exception of whoever is told of progress.
 #![forbid(unsafe_code)]
 
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use onecopy::OnProgress;
+use onecopy::{OnProgress, Progress};
 use pyo3::prelude::*;
 
 /// How often signals are looked at.
@@ -14,32 +14,49 @@ const PULSE: Duration = Duration::from_millis(50);
 /// Thrown through the library to end its work.
 struct Stopped;
 
-/// Runs `work` without the GIL in this thread, and ends it at a signal whose handler raises: whenever it tells of progress, the
-/// handlers run. Python runs them in its main thread only, so work of other threads is not ended.
+struct State {
+    looked: Instant,
+    raised: Option<PyErr>,
+}
+
+/// Runs `work` without the GIL in this thread. Whenever that tells of progress, handlers of signals run, and `callback` is told;
+/// what either raises ends the work. Python runs handlers in its main thread only, so no signal ends work of other threads.
 pub(crate) fn interruptible<T: Send>(
     py: Python<'_>,
+    callback: Option<&Py<PyAny>>,
     work: impl FnOnce(OnProgress<'_>) -> T + Send,
 ) -> PyResult<T> {
-    let looked = Mutex::new(Instant::now());
-    let raised = Mutex::new(None);
-    let look = || {
-        let mut looked = looked.lock().unwrap_or_else(PoisonError::into_inner);
-        if looked.elapsed() < PULSE {
-            return;
+    let state = Mutex::new(State { looked: Instant::now(), raised: None });
+    let told = |progress: Progress| {
+        let last = progress.what == Progress::PUBLISHING;
+        let locked = if last { state.lock().ok() } else { state.try_lock().ok() };
+        let Some(mut state) = locked else { return };
+        if state.raised.is_none() {
+            if !last && state.looked.elapsed() < PULSE {
+                return;
+            }
+            state.raised = Python::attach(|py| tell(py, callback, progress)).err();
+            state.looked = Instant::now();
         }
-        *looked = Instant::now();
-        drop(looked);
-        if let Err(error) = Python::attach(|py| py.check_signals()) {
-            *raised.lock().unwrap_or_else(PoisonError::into_inner) = Some(error);
+        if state.raised.is_some() {
+            drop(state);
             resume_unwind(Box::new(Stopped));
         }
     };
-    match py.detach(|| catch_unwind(AssertUnwindSafe(|| work(&|_| look())))) {
-        Ok(done) => Ok(done),
-        Err(payload) => match raised.into_inner().unwrap_or_else(PoisonError::into_inner) {
-            Some(error) if payload.is::<Stopped>() => Err(error),
-            // A bug of ours goes on as the panic that it is.
-            _ => resume_unwind(payload),
-        },
+    let done = py.detach(|| catch_unwind(AssertUnwindSafe(|| work(&told))));
+    let raised = state.into_inner().unwrap_or_else(PoisonError::into_inner).raised;
+    match (done, raised) {
+        (Ok(done), None) => Ok(done),
+        (_, Some(error)) => Err(error),
+        // A bug of ours goes on as the panic that it is.
+        (Err(payload), None) => resume_unwind(payload),
     }
+}
+
+fn tell(py: Python<'_>, callback: Option<&Py<PyAny>>, progress: Progress) -> PyResult<()> {
+    py.check_signals()?;
+    if let Some(callback) = callback {
+        callback.call1(py, (progress.what, progress.done_bytes, progress.total_bytes))?;
+    }
+    Ok(())
 }

@@ -112,7 +112,7 @@ impl Source {
             Place::Path(path) => path,
             Place::Descriptor(number) => return Self::of_descriptor(py, *number, mode),
         };
-        let opened = interruptible(py, |progress| Model::open_hot(path, options, progress))?;
+        let opened = interruptible(py, None, |progress| Model::open_hot(path, options, progress))?;
         let model = opened.map_err(|error| error::translate(py, Kind::Format, Some(path), &error))?;
         Ok(Self::new(model, mode, path.clone()))
     }
