@@ -21,6 +21,7 @@ pub(super) const FIRST: usize = 32 << 10;
 const SPARE: usize = 2;
 
 /// The part of the output between two multiples of 2 MiB, while it is filled.
+#[derive(Clone)]
 pub(super) struct Chunk {
     pub(super) bytes: Vec<u8>,
     /// Where it goes.

@@ -208,6 +208,43 @@ mod tests {
     }
 
     #[test]
+    fn arrays_whose_bytes_failed_can_be_written_again() {
+        let arrays = arrays();
+        let write = |failures: &[(usize, usize)]| {
+            let mut writer = Writer::new(Cursor::new(Vec::new()), Codec::Raw).unwrap();
+            writer.array("before", &arrays[3].1, Role::Predict, &mut &arrays[3].2[..]).unwrap();
+            for &(eighths, rounds) in failures {
+                let narrow = |(name, _, bytes): &(String, ArrayInfo, Vec<u8>)| {
+                    let bytes = bytes[..bytes.len() / 8 * eighths].to_vec();
+                    (name.clone(), ArrayInfo::new(Dtype::U8, [bytes.len() as u64]), bytes)
+                };
+                let narrow: Vec<_> = arrays.iter().map(narrow).collect();
+                let new: Vec<_> = narrow
+                    .iter()
+                    .map(|(name, info, _)| NewArray { name, info, role: Role::Rebuild })
+                    .collect();
+                let mut parts = (0..rounds).map(|round| {
+                    let part = |(_, _, bytes): &(String, ArrayInfo, Vec<u8>)| {
+                        bytes[bytes.len() / 8 * round..bytes.len() / 8 * (round + 1)].to_vec()
+                    };
+                    narrow.iter().map(part).collect()
+                });
+                let mut pull = || parts.next().map(Some).ok_or(io::ErrorKind::InvalidData.into());
+                let error = writer.together(&new, &mut pull).unwrap_err();
+                assert!(matches!(error, WriteError::Input { .. }), "{error:?}");
+            }
+            together(&mut writer, &arrays, |_, _| {}).unwrap();
+            writer.array("after", &arrays[0].1, Role::Predict, &mut &arrays[0].2[..]).unwrap();
+            writer.finish(&Parts::default()).unwrap().0.into_inner()
+        };
+        let once = write(&[]);
+        // Few bytes are gathered, many are written as they come.
+        for failures in [&[(4, 4)][..], &[(8, 0)], &[(8, 7)], &[(7, 3), (4, 0), (8, 5)]] {
+            assert!(write(failures) == once, "after {failures:?}");
+        }
+    }
+
+    #[test]
     fn too_many_and_too_few_bytes_are_errors() {
         let mut writer = Writer::new(Cursor::new(Vec::new()), Codec::Raw).unwrap();
         let error = together(&mut writer, &arrays(), |_, parts| parts[2].push(0)).unwrap_err();

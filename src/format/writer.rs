@@ -231,7 +231,8 @@ impl<W: Write + Seek + Send> Writer<W> {
     ///
     /// # Errors
     ///
-    /// [`WriteError`]; the file cannot be finished after that.
+    /// [`WriteError`]. If it is one of `pull`, no array is in the file, and those that come next are written over what had
+    /// been written of these; after others the file cannot be finished.
     pub(crate) fn together(
         &mut self,
         arrays: &[NewArray<'_>],
@@ -248,7 +249,8 @@ impl<W: Write + Seek + Send> Writer<W> {
             self.names.insert(array.name.to_owned());
         }
         let ChunkWriter { out, chunk, spare } = &mut self.out;
-        let mut lanes = in_background(out, spare, |flush| {
+        let before = chunk.clone();
+        let lanes = in_background(out, spare, |flush| {
             let mut lanes: Vec<Lane<'_>> = Vec::with_capacity(lens.len());
             for (array, len) in arrays.iter().zip(lens) {
                 let start = match lanes.last() {
@@ -259,7 +261,17 @@ impl<W: Write + Seek + Send> Writer<W> {
             }
             fill(&mut lanes, pull, flush)?;
             Ok(lanes)
-        })?;
+        });
+        let mut lanes = match lanes {
+            Ok(lanes) => lanes,
+            Err(error) => {
+                self.out.chunk = before;
+                for array in arrays {
+                    self.names.remove(array.name);
+                }
+                return Err(error);
+            }
+        };
         if let Some(last) = lanes.last_mut() {
             mem::swap(&mut self.out.chunk, &mut last.chunk);
         }

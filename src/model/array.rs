@@ -14,7 +14,6 @@ use crate::format::lanes::{NewArray, Pull, gather};
 use crate::format::table::Segment;
 use crate::format::writer::{Pieces, WriteError, Writer};
 use crate::format::{ArrayId, ArrayInfo, Order, Role};
-use crate::model::pack::Looks;
 
 /// Arrays that a graph refers to, wherever their bytes are: in a foreign file, in memory or in a model file.
 ///
@@ -30,10 +29,6 @@ pub trait ArraySource: Sync {
     /// Bytes of array `id` where they lie in memory, if they do and may be read now.
     fn slice(&self, id: ArrayId, bytes: Range<u64>) -> Option<&[u8]> {
         let _ = (id, bytes);
-        None
-    }
-    /// Where to keep what was found out about trees while they were read, if anyone will ask.
-    fn looks(&self) -> Option<&Looks> {
         None
     }
 }
@@ -61,7 +56,8 @@ pub(crate) trait ArraySink {
         self.add(name, info, role, &mut piece(0..len).ok_or(io::ErrorKind::Interrupted)?)
     }
 
-    /// Stores several arrays whose bytes come by turns, as if they were added one after the other.
+    /// Stores several arrays whose bytes come by turns, as if they were added one after the other. If `pull` fails, nothing is
+    /// added, and arrays of these names may be added later.
     fn add_together(&mut self, arrays: &[NewArray<'_>], pull: &mut Pull<'_>) -> io::Result<Vec<ArrayId>> {
         let gathered = gather(arrays.len(), pull)?;
         let mut add = |(array, bytes): (&NewArray<'_>, Vec<u8>)| {

@@ -14,10 +14,10 @@ use crate::format::digest::Digest;
 use crate::format::lanes::{NewArray, Pull};
 use crate::format::writer::{Parts, Pieces, WriteError, Writer};
 use crate::format::{ArrayId, ArrayInfo, OnProgress, Progress, Role};
-use crate::model::array::{ArraySink, ArraySource};
+use crate::model::array::ArraySink;
 use crate::model::graph::Graph;
 use crate::model::lower::{LowerError, lower};
-use crate::model::pack::{Looks, PackError, pack, walk};
+use crate::model::pack::{PackError, pack, walk};
 use crate::model::plan::Plan;
 use crate::ops::describe::describe;
 use crate::ops::packing::PackingSink;
@@ -77,7 +77,6 @@ pub(super) fn write_model(
     };
     let done = AtomicU64::new(0);
     let graph = std::mem::replace(&mut foreign.graph, Graph::empty());
-    let source = Looked { foreign: &foreign, looks: Looks::default() };
     let mut packing;
     let sink: &mut dyn ArraySink = match contents.form {
         Form::Hot => &mut writer,
@@ -87,9 +86,9 @@ pub(super) fn write_model(
         }
     };
     let mut sink = Counted { sink, done: &done, progress: contents.progress, arrays: 0 };
-    let walk = walk(&graph, &source);
-    let mut lowering = lower(&graph, &source, &walk, &mut sink).map_err(Failed::Lower)?;
-    let description = describe(&graph, &source);
+    let walk = walk(&graph, &foreign);
+    let mut lowering = lower(&graph, &foreign, &walk, &mut sink).map_err(Failed::Lower)?;
+    let description = describe(&graph, &foreign);
     let model = description.model.clone();
     let mut metadata = Map::new();
     metadata.insert(
@@ -99,8 +98,8 @@ pub(super) fn write_model(
     metadata.insert("model".to_owned(), json!(description));
     metadata.extend(contents.sections.iter().map(|(name, value)| ((*name).to_owned(), (*value).clone())));
     let metadata = Value::Object(metadata).to_string();
-    let graph =
-        pack(graph, &walk, &source, &lowering.stored, &mut lowering.plan, &mut sink).map_err(Failed::Pack)?;
+    let graph = pack(graph, &walk, &foreign, &lowering.stored, &mut lowering.plan, &mut sink)
+        .map_err(Failed::Pack)?;
     let arrays = sink.arrays;
     let (graph, plan) = (graph.encode(), lowering.plan.encode());
     let parts = Parts { graph: &graph, plan: &plan, metadata: metadata.as_bytes() };
@@ -108,34 +107,6 @@ pub(super) fn write_model(
     let bytes = file.len().map_err(|source| WriteError::Output { offset: 0, source })?;
     (contents.progress)(Progress::publishing(bytes));
     Ok(Written { model, plan: lowering.plan, arrays, bytes, digest })
-}
-
-/// The source, and what lowering found out about it that packing will ask.
-struct Looked<'a> {
-    foreign: &'a Foreign,
-    looks: Looks,
-}
-
-impl ArraySource for Looked<'_> {
-    fn array_count(&self) -> u32 {
-        self.foreign.array_count()
-    }
-
-    fn info(&self, id: ArrayId) -> ArrayInfo {
-        self.foreign.info(id)
-    }
-
-    fn read_at(&self, id: ArrayId, offset: u64, buf: &mut [u8]) -> io::Result<()> {
-        self.foreign.read_at(id, offset, buf)
-    }
-
-    fn slice(&self, id: ArrayId, bytes: Range<u64>) -> Option<&[u8]> {
-        self.foreign.slice(id, bytes)
-    }
-
-    fn looks(&self) -> Option<&Looks> {
-        Some(&self.looks)
-    }
 }
 
 /// Tells how much has been written.

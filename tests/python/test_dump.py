@@ -372,6 +372,28 @@ def test_a_killed_dump_leaves_the_old_file_and_nothing_else(path):
         assert [entry.name for entry in path.parent.iterdir()] == [path.name]
 
 
+def test_nodes_like_no_others_keep_every_bit(path):
+    """Types are chosen by the first and the last nodes of each tree."""
+    x = np.random.default_rng(0).normal(size=(3000, 4))
+    forest = RandomForestClassifier(9, random_state=0).fit(x, x[:, 0] * x[:, 1] > np.random.default_rng(1).normal(size=3000))
+    tree = forest.estimators_[5].tree_
+    assert tree.node_count > 600
+    state = tree.__getstate__()
+    for field, value in {"n_node_samples": 2**40, "weighted_n_node_samples": 0.3, "impurity": -0.0}.items():
+        state["nodes"][field][300] = value
+    state["values"][301] = [[0.1, np.nan]]
+    tree.__setstate__(state)
+    for compress in (None, "fast"):
+        onecopy.dump(forest, path, compress=compress)
+        onecopy.verify(path)
+        loaded = onecopy.load(path)
+        for ours, theirs in zip(loaded.estimators_, forest.estimators_, strict=True):
+            ours, theirs = ours.tree_.__getstate__(), theirs.tree_.__getstate__()
+            assert ours["values"].tobytes() == theirs["values"].tobytes()
+            for field in theirs["nodes"].dtype.names:
+                assert ours["nodes"][field].tobytes() == theirs["nodes"][field].tobytes(), field
+
+
 @pytest.mark.parametrize("when", ["reading", "writing", "publishing"])
 @pytest.mark.parametrize("compress", [None, "fast"])
 @pytest.mark.parametrize("numbers", [10, 50_000_000])

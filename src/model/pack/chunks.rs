@@ -27,16 +27,23 @@ pub(super) struct Segment {
 /// Successive rows of a group.
 pub(super) type Chunk = Vec<Segment>;
 
-/// All rows of `members`, about 1 MiB at a time.
-pub(super) fn chunks(members: &[Member], row_bytes: u64) -> Vec<Chunk> {
+/// All rows of `members`.
+pub(super) fn all_rows(members: &[Member]) -> impl Iterator<Item = Segment> {
+    let whole =
+        |(member, &Member { array, rows }): (usize, &Member)| Segment { member, array, first: 0, rows };
+    members.iter().enumerate().map(whole)
+}
+
+/// Rows about 1 MiB at a time.
+pub(super) fn chunks(segments: impl Iterator<Item = Segment>, row_bytes: u64) -> Vec<Chunk> {
     let most = (CHUNK / row_bytes.max(1)).max(1);
     let mut chunks = Vec::new();
     let (mut chunk, mut free) = (Chunk::new(), most);
-    for (member, Member { array, rows }) in members.iter().enumerate() {
-        let mut first = 0;
-        while first < *rows {
-            let rows = (rows - first).min(free);
-            chunk.push(Segment { member, array: *array, first, rows });
+    for Segment { member, array, first, rows } in segments {
+        let (mut first, end) = (first, first + rows);
+        while first < end {
+            let rows = (end - first).min(free);
+            chunk.push(Segment { member, array, first, rows });
             (first, free) = (first + rows, free - rows);
             if free == 0 {
                 chunks.push(std::mem::take(&mut chunk));

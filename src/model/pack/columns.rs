@@ -152,35 +152,83 @@ fn place(column: &Column) -> (usize, usize) {
     (column.field.offset as usize, column.field.len_bytes().unwrap_or(0) as usize)
 }
 
-/// Appends the elements of a column, in its stored type.
-pub(super) fn gather(records: &[u8], stride: usize, column: &Column, out: &mut Vec<u8>) {
+/// Appends the elements of a column in its stored type, and says whether that holds each of them.
+pub(super) fn gather(records: &[u8], stride: usize, column: &Column, out: &mut Vec<u8>) -> bool {
     let (from, to) = (column.field.dtype, column.stored);
-    let float = from.kind == Kind::Float && to.kind == Kind::Uint;
-    match (from.itemsize, to.itemsize) {
-        (8, 4) if float => map(records, stride, column, out, |b| integer(b).to_le_bytes()),
-        (8, 2) if float => map(records, stride, column, out, |b| (integer(b) as u16).to_le_bytes()),
-        (8, 1) if float => map(records, stride, column, out, |b| [integer(b) as u8]),
-        (1, 1) => map(records, stride, column, out, |b: [u8; 1]| b),
-        (2, 2) => map(records, stride, column, out, |b: [u8; 2]| b),
-        (4, 4) => map(records, stride, column, out, |b: [u8; 4]| b),
-        (8, 8) => map(records, stride, column, out, |b: [u8; 8]| b),
-        (8, 4) => map(records, stride, column, out, |[a, b, c, d, ..]: [u8; 8]| [a, b, c, d]),
-        (8, 2) => map(records, stride, column, out, |[a, b, ..]: [u8; 8]| [a, b]),
-        (8, 1) => map(records, stride, column, out, |[a, ..]: [u8; 8]| [a]),
-        (4, 2) => map(records, stride, column, out, |[a, b, ..]: [u8; 4]| [a, b]),
-        (4, 1) => map(records, stride, column, out, |[a, ..]: [u8; 4]| [a]),
-        (2, 1) => map(records, stride, column, out, |[a, ..]: [u8; 2]| [a]),
-        _ => {
-            let (start, len) = place(column);
-            for record in records.chunks_exact(stride.max(1)) {
-                out.extend_from_slice(&record[start..start + len]);
+    if from == to {
+        match from.itemsize {
+            1 => map(records, stride, column, out, |b: [u8; 1]| b),
+            2 => map(records, stride, column, out, |b: [u8; 2]| b),
+            4 => map(records, stride, column, out, |b: [u8; 4]| b),
+            8 => map(records, stride, column, out, |b: [u8; 8]| b),
+            _ => {
+                let (start, len) = place(column);
+                for record in records.chunks_exact(stride.max(1)) {
+                    out.extend_from_slice(&record[start..start + len]);
+                }
             }
         }
+        return true;
+    }
+    let float = from.kind == Kind::Float;
+    match (from.itemsize, to.itemsize) {
+        (8, 4) if float => floats::<4>(records, stride, column, out),
+        (8, 2) if float => floats::<2>(records, stride, column, out),
+        (8, 1) if float => floats::<1>(records, stride, column, out),
+        (8, 4) => integers::<8, 4>(records, stride, column, out),
+        (8, 2) => integers::<8, 2>(records, stride, column, out),
+        (8, 1) => integers::<8, 1>(records, stride, column, out),
+        (4, 2) => integers::<4, 2>(records, stride, column, out),
+        (4, 1) => integers::<4, 1>(records, stride, column, out),
+        (2, 1) => integers::<2, 1>(records, stride, column, out),
+        _ => false,
     }
 }
 
-fn integer(bytes: [u8; 8]) -> u32 {
-    rounded(f64::from_le_bytes(bytes)).0
+/// Floats as unsigned integers.
+fn floats<const M: usize>(records: &[u8], stride: usize, column: &Column, out: &mut Vec<u8>) -> bool {
+    let (mut exact, mut beyond) = (true, 0);
+    map(records, stride, column, out, |bytes| {
+        let (integer, same) = unsigned(f64::from_le_bytes(bytes));
+        exact &= same;
+        beyond |= u64::from(integer) >> (8 * M);
+        lowest::<M>(integer.into())
+    });
+    exact && beyond == 0
+}
+
+fn integers<const N: usize, const M: usize>(
+    records: &[u8],
+    stride: usize,
+    column: &Column,
+    out: &mut Vec<u8>,
+) -> bool {
+    let signed = column.field.dtype.kind == Kind::Int;
+    // From the least value of the type on, all of its values are 0 or more.
+    let least = if column.stored.kind == Kind::Int { 1u64 << (8 * M - 1) } else { 0 };
+    let mut beyond = 0;
+    map(records, stride, column, out, |bytes: [u8; N]| {
+        let value = extended(bytes, signed);
+        beyond |= value.wrapping_add(least) >> (8 * M);
+        lowest::<M>(value)
+    });
+    beyond == 0
+}
+
+/// An integer of fewer bytes in eight.
+#[inline(always)]
+fn extended<const N: usize>(bytes: [u8; N], signed: bool) -> u64 {
+    let mut word = [0; 8];
+    word[..N].copy_from_slice(&bytes);
+    let (word, above) = (u64::from_le_bytes(word), 64 - 8 * N);
+    if signed { ((word << above) as i64 >> above) as u64 } else { word }
+}
+
+/// The lowest bytes.
+#[inline(always)]
+pub(super) fn lowest<const M: usize>(value: u64) -> [u8; M] {
+    let bytes = value.to_le_bytes();
+    std::array::from_fn(|at| bytes[at])
 }
 
 fn map<const N: usize, const M: usize>(
@@ -188,7 +236,7 @@ fn map<const N: usize, const M: usize>(
     stride: usize,
     column: &Column,
     out: &mut Vec<u8>,
-    f: impl Fn([u8; N]) -> [u8; M],
+    mut f: impl FnMut([u8; N]) -> [u8; M],
 ) {
     let (_, len) = place(column);
     let before = out.len();

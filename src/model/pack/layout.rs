@@ -151,23 +151,6 @@ impl Layout {
         (layout, names)
     }
 
-    /// That of one tree: its nodes, and the values beside them.
-    pub(super) fn of_tree(nodes: ArrayId, values: ArrayId, arrays: &dyn ArraySource) -> Option<Self> {
-        let group = |array: ArrayId| {
-            let info = arrays.info(array);
-            let rows = info.shape.first().copied().unwrap_or(1);
-            let members = vec![Member { array, rows }];
-            Group { name: String::new(), info, members, form: Form::Plain, sibling: None }
-        };
-        let (mut nodes, mut values) = (group(nodes), group(values));
-        let columns = columns_of(&nodes.info)?;
-        let alike = nodes.info.shape.len() == 1 && nodes.info.shape.first() == values.info.shape.first();
-        let field = weight_field(&columns).filter(|_| alike && values.may_be_quotients())?;
-        values.sibling = Some(Sibling { group: 0, field });
-        nodes.form = Form::Columns(columns);
-        Some(Layout { groups: vec![nodes, values], places: HashMap::new() })
-    }
-
     /// Links the values of trees to their nodes.
     fn find_siblings(&mut self, walk: &Walk) {
         for index in 0..self.groups.len() {

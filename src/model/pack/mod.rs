@@ -9,8 +9,8 @@
 //!   dividing them gives every bit back.
 //! - Big dicts of `str` to int, the vocabularies of text models, become arrays that are looked up where they are.
 //!
-//! Nothing holds a big array in memory: a scan decides, then the arrays are streamed. Trees that lowering reads are scanned
-//! there, while they are in the cache.
+//! Nothing holds a big array in memory: some rows of each decide, then the arrays are streamed. Only if a later row does not
+//! fit the types that were chosen, all are looked at, and streamed anew.
 #![forbid(unsafe_code)]
 
 mod chunks;
@@ -35,7 +35,6 @@ use crate::model::graph::Graph;
 use crate::model::pack::layout::Layout;
 use crate::model::plan::Plan;
 
-pub(crate) use self::scan::Looks;
 pub(crate) use self::walk::{Walk, walk};
 
 /// Arrays could not be brought from the source to the file.
@@ -49,6 +48,15 @@ pub enum PackError {
         array: String,
         /// What the system says.
         source: io::Error,
+    },
+    /// The source, which was another one a moment ago.
+    #[error(
+        "array `{}` has changed while it was written; see that nothing fits or edits the model meanwhile",
+        array.escape_debug()
+    )]
+    Changed {
+        /// Where it is in the object.
+        array: String,
     },
     /// The file being written.
     #[error("cannot write array `{}`", array.escape_debug())]
@@ -78,8 +86,8 @@ pub(crate) fn pack(
     sink: &mut dyn ArraySink,
 ) -> Result<Graph, PackError> {
     let (mut layout, mut names) = Layout::new(walk, arrays, stored);
-    scan::scan(&mut layout, arrays)?;
-    let ids = store::store(&layout, &mut names, arrays, sink)?;
+    scan::guess(&mut layout, arrays)?;
+    let ids = store::store(&mut layout, &mut names, arrays, sink)?;
     let terms = terms::store(walk, &mut names, arrays, sink)?;
     plan.renumber(|node| walk.number.get(node as usize).copied().unwrap_or_default());
     Ok(rewrite::rewrite(graph, walk, &layout, &ids, terms))

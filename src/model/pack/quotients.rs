@@ -6,7 +6,7 @@ use std::slice;
 use crate::format::dtype::{Dtype, Kind, Plain};
 use crate::format::{ArrayId, ArrayInfo};
 use crate::model::pack::chunks::Segment;
-use crate::model::pack::columns::{Range, rounded, rows_in_block, unsigned};
+use crate::model::pack::columns::{Range, lowest, rounded, rows_in_block, unsigned};
 use crate::model::pack::layout::{Form, Group, Layout};
 
 /// The values of trees beside their nodes.
@@ -124,38 +124,38 @@ impl<'a> Values<'a> {
         exact.then_some(range)
     }
 
-    /// Appends the values as they are stored.
-    pub(super) fn gather(&self, values: &[u8], nodes: &[u8], out: &mut Vec<u8>) {
+    /// Appends the values as they are stored, and says whether that holds each of them.
+    pub(super) fn gather(&self, values: &[u8], nodes: &[u8], out: &mut Vec<u8>) -> bool {
         match self.group.form {
             Form::Quotients { dtype, divided } => match dtype.itemsize {
-                1 => self.write(values, nodes, divided, out, |[a, ..]| [a]),
-                2 => self.write(values, nodes, divided, out, |[a, b, ..]| [a, b]),
-                _ => self.write(values, nodes, divided, out, |bytes| bytes),
+                1 => self.write::<1>(values, nodes, divided, out),
+                2 => self.write::<2>(values, nodes, divided, out),
+                _ => self.write::<4>(values, nodes, divided, out),
             },
-            _ => out.extend_from_slice(values),
+            _ => {
+                out.extend_from_slice(values);
+                true
+            }
         }
     }
 
-    fn write<const N: usize>(
-        &self,
-        values: &[u8],
-        nodes: &[u8],
-        divided: bool,
-        out: &mut Vec<u8>,
-        narrow: impl Fn([u8; 4]) -> [u8; N],
-    ) {
+    fn write<const N: usize>(&self, values: &[u8], nodes: &[u8], divided: bool, out: &mut Vec<u8>) -> bool {
         let before = out.len();
         out.resize(before + values.len() / 8 * N, 0);
         let mut slots = out[before..].as_chunks_mut::<N>().0.iter_mut();
-        let mut put = |integer: u32| {
+        let (mut exact, mut beyond) = (true, 0);
+        let mut put = |(integer, same): (u32, bool)| {
+            exact &= same;
+            beyond |= u64::from(integer) >> (8 * N);
             if let Some(slot) = slots.next() {
-                *slot = narrow(integer.to_le_bytes());
+                *slot = lowest(integer.into());
             }
         };
         match divided {
-            true => self.each(values, nodes, |value, weight| put(numerator(value, weight).0)),
-            false => self.each(values, nodes, |value, _| put(unsigned(value).0)),
+            true => self.each(values, nodes, |value, weight| put(numerator(value, weight))),
+            false => self.each(values, nodes, |value, _| put(unsigned(value))),
         }
+        exact && beyond == 0
     }
 }
 

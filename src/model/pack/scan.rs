@@ -1,76 +1,79 @@
-//! One look at all records, and at the values beside them: the narrowest types that hold them.
+//! A look at records, and at the values beside them: the narrowest types that hold them.
 #![forbid(unsafe_code)]
 
-use std::collections::HashMap;
 use std::io;
-use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use crate::format::ArrayId;
 use crate::model::array::ArraySource;
 use crate::model::pack::PackError;
-use crate::model::pack::chunks::{Buffers, Chunk, chunks, in_order, rows};
+use crate::model::pack::chunks::{Buffers, Chunk, Segment, all_rows, chunks, in_order, rows};
 use crate::model::pack::columns::{Range, blocks, is_number, range_of, ranges_of_words, word_of};
-use crate::model::pack::layout::{Column, Form, Group, Layout};
+use crate::model::pack::layout::{Column, Form, Group, Layout, Member};
 use crate::model::pack::quotients::Values;
 
-/// Gives each column of records the narrowest type, and the values of trees the form that takes least.
-pub(super) fn scan(layout: &mut Layout, arrays: &dyn ArraySource) -> Result<(), PackError> {
+/// Rows at either end of an array that are looked at first. The roots of trees have the greatest numbers of samples, and their
+/// last nodes are the farthest children.
+const EDGE: u64 = 256;
+
+/// Gives each column of records the narrowest type, and the values of trees the form that takes least, by some of their rows.
+/// The rest is read once only, when it is stored; what does not fit then has its types [`widen`]ed.
+pub(super) fn guess(layout: &mut Layout, arrays: &dyn ArraySource) -> Result<(), PackError> {
     for index in 0..layout.groups.len() {
         let Some(scan) = Scan::of(layout, index) else { continue };
-        let name = || scan.records.name.clone();
-        let found = match arrays.looks().and_then(|looks| scan.known(looks)) {
-            Some(ranges) => ranges,
-            None => scan.ranges(arrays).map_err(|source| PackError::Read { array: name(), source })?,
-        };
-        let places: Vec<usize> = scan.values.iter().map(|values| values.index).collect();
+        let found = scan.ranges(edges(&scan.records.members), arrays)?;
+        let values: Vec<usize> = scan.values.iter().map(|values| values.index).collect();
         let (of_columns, of_values) = found.split_at(scan.columns.len());
-        if let Some(Group { form: Form::Columns(columns), .. }) = layout.groups.get_mut(index) {
-            for (column, range) in columns.iter_mut().zip(of_columns) {
-                column.stored = range.map_or(column.stored, |range| range.narrowest(column.field.dtype));
-            }
-        }
-        for (index, [plain, divided]) in places.into_iter().zip(of_values.as_chunks().0) {
-            if let (Some(group), Some(form)) = (layout.groups.get_mut(index), Values::form(*plain, *divided))
-            {
-                group.form = form;
-            }
+        layout.set_columns(index, of_columns);
+        for (index, ranges) in values.into_iter().zip(of_values.as_chunks().0) {
+            layout.set_values(index, *ranges);
         }
     }
     Ok(())
 }
 
-/// What was found out about trees while they were read for something else.
-#[derive(Default)]
-pub struct Looks {
-    /// By the array of their nodes.
-    trees: Mutex<HashMap<ArrayId, Look>>,
+/// Gives the columns of group `index`, if they are asked for, and the group `values` of values the types that hold all rows.
+pub(super) fn widen(
+    layout: &mut Layout,
+    index: usize,
+    columns: bool,
+    values: Option<usize>,
+    arrays: &dyn ArraySource,
+) -> Result<(), PackError> {
+    let Some(scan) = Scan::of(layout, index) else { return Ok(()) };
+    let found = scan.ranges(all_rows(&scan.records.members), arrays)?;
+    let place = scan.values.iter().position(|own| Some(own.index) == values);
+    let (of_columns, of_values) = found.split_at(scan.columns.len());
+    if columns {
+        layout.set_columns(index, of_columns);
+    }
+    if let Some((index, ranges)) = values.zip(place.and_then(|at| of_values.as_chunks().0.get(at))) {
+        layout.set_values(index, *ranges);
+    }
+    Ok(())
 }
 
-struct Look {
-    /// The array of values beside the nodes.
-    values: ArrayId,
-    ranges: Ranges,
+/// The first and the last rows of each member.
+fn edges(members: &[Member]) -> impl Iterator<Item = Segment> {
+    all_rows(members).flat_map(|all| {
+        let head = all.rows.min(EDGE);
+        let tail = (all.rows - head).min(EDGE);
+        [Segment { rows: head, ..all }, Segment { first: all.rows - tail, rows: tail, ..all }]
+    })
 }
 
-impl Looks {
-    /// Looks at a tree, all of whose nodes are an array, and its values another.
-    ///
-    /// # Errors
-    ///
-    /// As from `arrays`.
-    pub(crate) fn look(&self, nodes: ArrayId, values: ArrayId, arrays: &dyn ArraySource) -> io::Result<()> {
-        let layout = Layout::of_tree(nodes, values, arrays);
-        let Some(scan) = layout.as_ref().and_then(|layout| Scan::of(layout, 0)) else { return Ok(()) };
-        let (mut ranges, open) = scan.start();
-        let mut buffers = Buffers::default();
-        for chunk in scan.chunks() {
-            merge(&mut ranges, scan.look(&chunk, &open, arrays, &mut buffers)?);
+impl Layout {
+    fn set_columns(&mut self, index: usize, ranges: &[Option<Range>]) {
+        let Some(Group { form: Form::Columns(columns), .. }) = self.groups.get_mut(index) else { return };
+        for (column, range) in columns.iter_mut().zip(ranges) {
+            let wide = column.field.dtype;
+            column.stored = range.map_or(wide, |range| range.narrowest(wide));
         }
-        if let Ok(mut trees) = self.trees.lock() {
-            trees.insert(nodes, Look { values, ranges });
+    }
+
+    fn set_values(&mut self, index: usize, [plain, divided]: [Option<Range>; 2]) {
+        if let Some(group) = self.groups.get_mut(index) {
+            group.form = Values::form(plain, divided).unwrap_or(Form::Plain);
         }
-        Ok(())
     }
 }
 
@@ -101,32 +104,22 @@ impl<'a> Scan<'a> {
         (ranges, open)
     }
 
-    fn chunks(&self) -> Vec<Chunk> {
+    fn ranges(
+        &self,
+        rows: impl Iterator<Item = Segment>,
+        arrays: &dyn ArraySource,
+    ) -> Result<Ranges, PackError> {
         let values = self.values.iter().map(|values| values.group.row_bytes());
-        chunks(&self.records.members, values.fold(self.records.row_bytes(), u64::saturating_add))
-    }
-
-    fn ranges(&self, arrays: &dyn ArraySource) -> io::Result<Ranges> {
+        let chunks = chunks(rows, values.fold(self.records.row_bytes(), u64::saturating_add));
         let (mut ranges, open) = self.start();
         let look = |chunk: &Chunk, buffers: &mut Buffers| self.look(chunk, &open, arrays, buffers);
-        in_order(&self.chunks(), look, |next| {
+        let looked = in_order(&chunks, look, |next| {
             while let Some(found) = next() {
                 merge(&mut ranges, found?);
             }
             Ok(ranges)
-        })
-    }
-
-    /// The ranges, if all trees have been looked at.
-    fn known(&self, looks: &Looks) -> Option<Ranges> {
-        let [values] = self.values.as_slice() else { return None };
-        let trees = looks.trees.lock().ok()?;
-        let (mut ranges, _) = self.start();
-        for (nodes, values) in self.records.members.iter().zip(&values.group.members) {
-            let look = trees.get(&nodes.array).filter(|look| look.values == values.array)?;
-            merge(&mut ranges, look.ranges.iter().copied());
-        }
-        Some(ranges)
+        });
+        looked.map_err(|source| PackError::Read { array: self.records.name.clone(), source })
     }
 
     fn look(

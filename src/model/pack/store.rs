@@ -3,23 +3,25 @@
 
 use std::io::{self, Read};
 use std::ops::Range;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use crate::format::dtype::{Dtype, Field};
 use crate::format::lanes::NewArray;
 use crate::format::{ArrayId, ArrayInfo, Role};
 use crate::model::array::{ArraySink, ArraySource};
 use crate::model::pack::PackError;
-use crate::model::pack::chunks::{Buffers, Chunk, chunks, in_order, rows};
+use crate::model::pack::chunks::{Buffers, Chunk, all_rows, chunks, in_order, rows};
 use crate::model::pack::columns::{blocks, gather};
 use crate::model::pack::layout::{Column, Form, Group, Layout, Names};
 use crate::model::pack::quotients::Values;
+use crate::model::pack::scan::widen;
 
 /// Arrays below this size share pages in the file, so they lie together.
 const SMALL: u64 = 64 << 10;
 
-/// Stores all groups, small ones first; gives the ids of each group's arrays.
+/// Stores all groups, small ones first; gives the ids of each group's arrays. Types of `layout` become wider if they must.
 pub(super) fn store(
-    layout: &Layout,
+    layout: &mut Layout,
     names: &mut Names,
     arrays: &dyn ArraySource,
     sink: &mut dyn ArraySink,
@@ -34,17 +36,18 @@ pub(super) fn store(
             Form::Stored(id) => vec![*id],
             Form::Plain => vec![store_plain(group, arrays, sink)?],
             Form::Columns(columns) => {
+                let n_columns = columns.len();
                 let values = order.next_if(|next| beside(layout, *next) == Some(index));
-                let parts =
-                    Parts { records: group, columns, values: values.and_then(|at| Values::of(layout, at)) };
-                let mut own = parts.store(names, arrays, sink)?;
+                let mut own =
+                    Together { records: index, columns: true, values }.store(layout, names, arrays, sink)?;
                 if let Some(ids) = values.and_then(|at| ids.get_mut(at)) {
-                    *ids = own.split_off(columns.len());
+                    *ids = own.split_off(n_columns);
                 }
                 own
             }
-            Form::Quotients { .. } => match Values::of(layout, index) {
-                Some(values) => vec![store_numerators(layout, &values, arrays, sink)?],
+            Form::Quotients { .. } => match beside(layout, index) {
+                Some(records) => Together { records, columns: false, values: Some(index) }
+                    .store(layout, names, arrays, sink)?,
                 None => vec![store_plain(group, arrays, sink)?],
             },
         };
@@ -116,7 +119,47 @@ fn store_plain(
     add(sink, &group.name, &group.info, read)
 }
 
-/// Records and the values beside them, which are read together and stored one after the other.
+/// What is read together and stored one after the other: group `records`, and a group of values beside it.
+#[derive(Clone, Copy)]
+struct Together {
+    records: usize,
+    /// Whether the columns of the records are stored, or only the values.
+    columns: bool,
+    values: Option<usize>,
+}
+
+impl Together {
+    fn store(
+        self,
+        layout: &mut Layout,
+        names: &mut Names,
+        arrays: &dyn ArraySource,
+        sink: &mut dyn ArraySink,
+    ) -> Result<Vec<ArrayId>, PackError> {
+        let Some(names) = self.parts(layout).map(|parts| parts.names(names)) else { return Ok(Vec::new()) };
+        let add = |layout: &Layout, sink: &mut dyn ArraySink| match self.parts(layout) {
+            Some(parts) => parts.store(&names, arrays, sink),
+            None => Ok(None),
+        };
+        if let Some(ids) = add(layout, sink)? {
+            return Ok(ids);
+        }
+        widen(layout, self.records, self.columns, self.values, arrays)?;
+        let changed = || PackError::Changed { array: names.first().cloned().unwrap_or_default() };
+        add(layout, sink)?.ok_or_else(changed)
+    }
+
+    fn parts(self, layout: &Layout) -> Option<Parts<'_>> {
+        let records = layout.groups.get(self.records)?;
+        let columns = match &records.form {
+            Form::Columns(columns) if self.columns => columns.as_slice(),
+            _ => &[],
+        };
+        Some(Parts { records, columns, values: self.values.and_then(|at| Values::of(layout, at)) })
+    }
+}
+
+/// Records, and the values beside them.
 struct Parts<'a> {
     records: &'a Group,
     columns: &'a [Column],
@@ -124,16 +167,20 @@ struct Parts<'a> {
 }
 
 impl Parts<'_> {
+    /// Names of the arrays.
+    fn names(&self, names: &mut Names) -> Vec<String> {
+        let name = |column: &Column| format!("{}.{}", self.records.name, plain(&column.field.name));
+        let columns = self.columns.iter().map(|column| names.unique(&name(column)));
+        columns.chain(self.values.iter().map(|values| values.group.name.clone())).collect()
+    }
+
+    /// `None` if something does not fit the type that it was to have; nothing is stored then.
     fn store(
         &self,
-        names: &mut Names,
+        names: &[String],
         arrays: &dyn ArraySource,
         sink: &mut dyn ArraySink,
-    ) -> Result<Vec<ArrayId>, PackError> {
-        let name = |column: &Column| format!("{}.{}", self.records.name, plain(&column.field.name));
-        let names = self.columns.iter().map(|column| names.unique(&name(column)));
-        let names: Vec<String> =
-            names.chain(self.values.iter().map(|values| values.group.name.clone())).collect();
+    ) -> Result<Option<Vec<ArrayId>>, PackError> {
         let infos = self.columns.iter().map(|column| column_info(self.records, column));
         let infos: Vec<ArrayInfo> = infos.chain(self.values.iter().map(Values::info)).collect();
         let new = |(name, info)| NewArray { name, info, role: Role::Rebuild };
@@ -142,28 +189,37 @@ impl Parts<'_> {
             .values
             .iter()
             .fold(self.records.row_bytes(), |bytes, values| bytes.saturating_add(values.group.row_bytes()));
-        let chunks = chunks(&self.records.members, row_bytes);
-        let work = |chunk: &Chunk, buffers: &mut Buffers| self.take_apart(chunk, &infos, arrays, buffers);
+        let chunks = chunks(all_rows(&self.records.members), row_bytes);
+        let misfit = AtomicBool::new(false);
+        let work = |chunk: &Chunk, buffers: &mut Buffers| {
+            let (parts, fit) = self.take_apart(chunk, &infos, arrays, buffers)?;
+            misfit.fetch_or(!fit, Ordering::Relaxed);
+            if fit { Ok(parts) } else { Err(io::ErrorKind::InvalidData.into()) }
+        };
         in_order(&chunks, work, |next| {
             let mut failed = None;
             let mut pull = || next().transpose().map_err(|error| keep(error, &mut failed));
             let added = sink.add_together(&new, &mut pull);
-            told(added, failed, &self.records.name)
+            if misfit.load(Ordering::Relaxed) {
+                return Ok(None);
+            }
+            told(added, failed, &self.records.name).map(Some)
         })
     }
 
-    /// The rows of a chunk in the arrays that they go to.
+    /// The rows of a chunk in the arrays that they go to, and whether each fits there.
     fn take_apart(
         &self,
         chunk: &Chunk,
         infos: &[ArrayInfo],
         arrays: &dyn ArraySource,
         buffers: &mut Buffers,
-    ) -> io::Result<Vec<Vec<u8>>> {
+    ) -> io::Result<(Vec<Vec<u8>>, bool)> {
         let n_rows: u64 = chunk.iter().map(|segment| segment.rows).sum();
         let stride = self.records.info.dtype.itemsize() as usize;
         let room = |info: &ArrayInfo| Vec::with_capacity((n_rows * row_bytes(info)) as usize);
         let mut parts: Vec<Vec<u8>> = infos.iter().map(room).collect();
+        let mut fit = true;
         for segment in chunk {
             let records =
                 rows(segment, segment.array, self.records.row_bytes(), arrays, &mut buffers.records)?;
@@ -177,13 +233,13 @@ impl Parts<'_> {
             for block in blocks(records, stride) {
                 let (columns, last) = parts.split_at_mut(self.columns.len());
                 let columns = self.columns.iter().zip(columns);
-                columns.for_each(|(column, part)| gather(block, stride, column, part));
+                columns.for_each(|(column, part)| fit &= gather(block, stride, column, part));
                 if let (Some((own, values)), [part]) = (&mut values, last) {
-                    own.gather(values.next().unwrap_or_default(), block, part);
+                    fit &= own.gather(values.next().unwrap_or_default(), block, part);
                 }
             }
         }
-        Ok(parts)
+        Ok((parts, fit))
     }
 }
 
@@ -191,33 +247,6 @@ impl Parts<'_> {
 fn row_bytes(info: &ArrayInfo) -> u64 {
     let rest = info.shape.iter().skip(1);
     rest.fold(u64::from(info.dtype.itemsize()), |bytes, len| bytes.saturating_mul(*len))
-}
-
-/// Values whose nodes are stored elsewhere in the file.
-fn store_numerators(
-    layout: &Layout,
-    values: &Values<'_>,
-    arrays: &dyn ArraySource,
-    sink: &mut dyn ArraySink,
-) -> Result<ArrayId, PackError> {
-    let nodes = values.group.sibling.and_then(|sibling| layout.groups.get(sibling.group));
-    let Some(nodes) = nodes else { return store_plain(values.group, arrays, sink) };
-    let work = |chunk: &Chunk, buffers: &mut Buffers| {
-        let mut part = Vec::new();
-        for segment in chunk {
-            let array = nodes.members.get(segment.member).map_or(segment.array, |member| member.array);
-            buffers.values.resize_with(1, Vec::new);
-            let Buffers { records, values: own } = &mut *buffers;
-            let records = rows(segment, array, nodes.row_bytes(), arrays, records)?;
-            let own = rows(segment, segment.array, values.group.row_bytes(), arrays, &mut own[0])?;
-            values.gather(own, records, &mut part);
-        }
-        Ok(part)
-    };
-    let row_bytes = values.group.row_bytes().saturating_add(nodes.row_bytes());
-    in_order(&chunks(&values.group.members, row_bytes), work, |next| {
-        add(sink, &values.group.name, &values.info(), read_parts(|| next().transpose()))
-    })
 }
 
 /// The bytes of a record that belong to no field: whatever was in memory.
@@ -267,24 +296,6 @@ impl Padding {
 fn plain(name: &str) -> String {
     let plain = |c: char| if c.is_alphanumeric() || matches!(c, '_' | '-') { c } else { '_' };
     name.chars().take(64).map(plain).collect()
-}
-
-/// Reads what `pull` gives, part by part.
-fn read_parts(
-    mut pull: impl FnMut() -> io::Result<Option<Vec<u8>>>,
-) -> impl FnMut(&mut [u8]) -> io::Result<usize> {
-    let mut current = io::Cursor::new(Vec::new());
-    move |buf| {
-        loop {
-            match current.read(buf)? {
-                0 if !buf.is_empty() => match pull()? {
-                    Some(part) => current = io::Cursor::new(part),
-                    None => return Ok(0),
-                },
-                len => return Ok(len),
-            }
-        }
-    }
 }
 
 /// Adds an array to the sink, and tells which side failed if one did.

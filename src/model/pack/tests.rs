@@ -1,4 +1,5 @@
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
 use proptest::prelude::*;
 
@@ -336,6 +337,90 @@ proptest! {
         let Node::Records(records) = &graph.nodes[0] else { panic!("{:?}", graph.nodes) };
         prop_assert_eq!(read_records(records, &stored).unwrap(), bytes);
     }
+}
+
+/// Records of one number each, all 1 but in one row.
+fn numbers(dtype: Plain, rows: usize, odd: usize, bytes: &[u8]) -> (Graph, Memory) {
+    let one = match dtype.kind {
+        Kind::Float => 1f64.to_le_bytes(),
+        _ => 1u64.to_le_bytes(),
+    };
+    let size = dtype.itemsize as usize;
+    let mut records = [&one[..size], &[0]].concat().repeat(rows);
+    records[odd * (size + 1)..][..size].copy_from_slice(&bytes[..size]);
+    let field = Field { name: "n".into(), dtype, shape: vec![], offset: 0 };
+    let record = Record { fields: vec![field], itemsize: size as u32 + 1, aligned: false };
+    let info = ArrayInfo::new(Dtype::Record(Arc::new(record)), [rows as u64]);
+    let part = ArrayPart { array: ArrayId(0), first_row: 0, shape: [rows as u64].into() };
+    (Graph { nodes: vec![Node::Array(part)], root: NodeId(0) }, Memory::new(vec![(info, records)]))
+}
+
+#[test]
+fn a_row_that_nobody_looked_at_gets_the_type_that_it_needs() {
+    let (int, uint) = (|size| Plain::new(Kind::Int, size), |size| Plain::new(Kind::Uint, size));
+    let words =
+        [1u64, 127, 128, 255, 256, 32_767, 32_768, 65_535, 65_536, 1 << 31, 1 << 32, 1 << 63, u64::MAX];
+    let negative = [-1i64, -128, -129, -32_768, -32_769, i64::from(i32::MIN), i64::MIN].map(|n| n as u64);
+    let floats = [0.0, -0.0, 0.5, 255.0, 256.0, 65_536.0, 4_294_967_296.0, -1.0, f64::NAN].map(f64::to_bits);
+    let all = [int(2), int(4), int(8), uint(2), uint(4), uint(8), Plain::new(Kind::Float, 8)];
+    for dtype in all {
+        for word in words.into_iter().chain(negative).chain(floats) {
+            let pack = |odd| {
+                let (graph, arrays) = numbers(dtype, 2_000, odd, &word.to_le_bytes());
+                let (graph, stored) = packed(graph, &arrays);
+                let Node::Records(records) = &graph.nodes[0] else { panic!("{:?}", graph.nodes) };
+                assert_eq!(read_records(records, &stored).unwrap(), arrays.arrays[0].1, "{dtype:?} {word:x}");
+                assert_eq!(stored.names, ["array.n"]);
+                stored.arrays[0].0.dtype.clone()
+            };
+            // The first row is looked at before a type is chosen.
+            assert_eq!(pack(0), pack(1_000), "{dtype:?} {word:x}");
+        }
+    }
+}
+
+#[test]
+fn values_that_nobody_looked_at_get_the_form_that_they_need() {
+    let plain = [0.25, 1.0 / 3.0, 70_000.0, f64::NAN, 200.0];
+    for (kind, odd) in (0..3).flat_map(|kind| plain.map(|odd| (kind, odd))) {
+        let (graph, mut arrays) = forest(600, kind);
+        let (_, last) = arrays.arrays.last_mut().unwrap();
+        last[300 * 16 + 8..][..8].copy_from_slice(&odd.to_le_bytes());
+        let mut expected = expected(600, kind);
+        expected.last_mut().unwrap().1[300 * 16 + 8..][..8].copy_from_slice(&odd.to_le_bytes());
+        let (graph, arrays) = packed(graph, &arrays);
+        assert!(restored(&graph, &arrays) == expected, "{odd} among values {kind}");
+        assert_eq!(arrays.arrays.len(), 9);
+    }
+}
+
+/// An array that is another one at every look.
+struct Changing(Memory, AtomicU64);
+
+impl ArraySource for Changing {
+    fn array_count(&self) -> u32 {
+        self.0.array_count()
+    }
+
+    fn info(&self, id: ArrayId) -> ArrayInfo {
+        self.0.info(id)
+    }
+
+    fn read_at(&self, id: ArrayId, offset: u64, buf: &mut [u8]) -> io::Result<()> {
+        self.0.read_at(id, offset, buf)?;
+        let looks = self.1.fetch_add(1, Relaxed);
+        buf[..8].copy_from_slice(&(1u64 << (9 * looks)).to_le_bytes());
+        Ok(())
+    }
+}
+
+#[test]
+fn an_array_that_changes_while_it_is_written_is_an_error() {
+    let (graph, arrays) = numbers(Plain::new(Kind::Int, 8), 2_000, 0, &[1; 8]);
+    let arrays = Changing(arrays, AtomicU64::new(0));
+    let (walk, plan) = (walk(&graph, &arrays), &mut Plan::uncovered("", ""));
+    let error = pack(graph, &walk, &arrays, &HashMap::new(), plan, &mut Memory::default()).unwrap_err();
+    assert!(matches!(error, PackError::Changed { array } if array == "array.n"));
 }
 
 #[test]

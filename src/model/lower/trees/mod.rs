@@ -29,8 +29,8 @@ use self::leaves::{Leaves, Normalise, TreeLeaves, fractions};
 use self::nodes::Nodes;
 use self::place::{Placed, Placer};
 pub(super) use self::recoded::lower_recoded;
+use crate::format::ArrayId;
 use crate::format::dtype::{Dtype, Kind, Plain};
-use crate::format::{ArrayId, ArrayInfo};
 use crate::model::array::ArraySource;
 use crate::model::graph::read::byte_range;
 use crate::model::graph::{ArrayPart, Graph, NodeId};
@@ -310,14 +310,6 @@ impl ReadTree {
         let values = [n_nodes, shape.n_classes.len() as u64, shape.max_classes];
         if info.dtype != Dtype::F64 || *tree.values.shape != values || !nodes::one_run(&info) {
             return Err(Refusal::uncovered(format!("its values are not a C-order float64 array {values:?}")));
-        }
-        let whole = |part: &ArrayPart, info: &ArrayInfo| part.first_row == 0 && *part.shape == *info.shape;
-        // First it is scanned and last it is placed, each while the nodes are in the cache.
-        if let Some(looks) = arrays.looks()
-            && whole(tree.nodes, &arrays.info(tree.nodes.array))
-            && whole(tree.values, &info)
-        {
-            looks.look(tree.nodes.array, tree.values.array, arrays)?;
         }
         let mut nodes = Nodes::read(tree.nodes, arrays, shape.n_features)?;
         let leaves = TreeLeaves::read(tree.values, arrays, &mut nodes, shape)?;
