@@ -1,4 +1,4 @@
-//! Bytes on their way out, 2 MiB at a time, in the thread that makes them or in one beside it.
+//! Bytes on their way out, a chunk at a time, in the thread that makes them or in one beside it.
 #![forbid(unsafe_code)]
 
 use std::io::{self, Seek, SeekFrom, Write};
@@ -17,13 +17,15 @@ use crate::format::{PART_ALIGN, align_up};
 pub(super) const CHUNK: usize = 2 << 20;
 /// What a small file needs; clearing more memory would take longer than to write it.
 pub(super) const FIRST: usize = 32 << 10;
-/// Chunks that are being written or wait for it.
-const SPARE: usize = 2;
+/// Bytes of chunks that are being written or wait for it.
+const SPARE: usize = 4 << 20;
 
-/// The part of the output between two multiples of 2 MiB, while it is filled.
+/// The part of the output between two multiples of its size, while it is filled.
 #[derive(Clone)]
 pub(super) struct Chunk {
     pub(super) bytes: Vec<u8>,
+    /// A power of two.
+    size: usize,
     /// Where it goes.
     start: u64,
     /// Bytes at its start that someone else writes.
@@ -33,21 +35,21 @@ pub(super) struct Chunk {
 }
 
 impl Chunk {
-    /// The chunk in which `offset` lies; what is before `offset` is left alone.
-    pub(super) fn at(offset: u64) -> Self {
-        Chunk::of(vec![0; CHUNK], offset)
+    /// The chunk of `size` bytes in which `offset` lies; what is before `offset` is left alone.
+    pub(super) fn at(offset: u64, size: usize) -> Self {
+        Chunk::of(vec![0; size], size, offset)
     }
 
     /// The chunk that starts with `used` of `bytes`.
     pub(super) fn filled(mut bytes: Vec<u8>, start: u64, used: usize) -> Self {
         bytes.truncate(CHUNK);
-        Chunk { bytes, start, skip: 0, used }
+        Chunk { bytes, size: CHUNK, start, skip: 0, used }
     }
 
     /// The same in memory that has served another chunk.
-    fn of(bytes: Vec<u8>, offset: u64) -> Self {
-        let used = (offset % CHUNK as u64) as usize;
-        Chunk { bytes, start: offset - used as u64, skip: used, used }
+    pub(super) fn of(bytes: Vec<u8>, size: usize, offset: u64) -> Self {
+        let used = (offset % size as u64) as usize;
+        Chunk { bytes, size, start: offset - used as u64, skip: used, used }
     }
 
     /// Offset of the next byte.
@@ -57,7 +59,7 @@ impl Chunk {
 
     /// Whether it has to be written before more bytes come.
     pub(super) fn is_full(&self) -> bool {
-        self.used == CHUNK
+        self.used == self.size
     }
 
     pub(super) fn write_to(&mut self, out: &mut (impl Write + Seek)) -> Result<(), WriteError> {
@@ -68,7 +70,7 @@ impl Chunk {
         };
         write().map_err(|source| WriteError::Output { offset, source })?;
         let bytes = mem::take(&mut self.bytes);
-        *self = Chunk::of(bytes, self.end());
+        *self = Chunk::of(bytes, self.size, self.end());
         Ok(())
     }
 
@@ -86,14 +88,15 @@ impl Chunk {
 
     /// Where the next bytes go; at least one.
     pub(super) fn room(&mut self, flush: Flush<'_>) -> Result<&mut [u8], WriteError> {
-        if self.used == CHUNK {
+        if self.is_full() {
             flush(self)?;
         }
         if self.used >= self.bytes.len() {
-            let len = if self.used <= FIRST { FIRST * 4 } else { CHUNK };
+            let len = if self.used <= FIRST { FIRST * 4 } else { self.size };
             self.bytes.resize(len, 0);
         }
-        Ok(&mut self.bytes[self.used..])
+        let end = self.size.min(self.bytes.len());
+        Ok(&mut self.bytes[self.used..end])
     }
 
     pub(super) fn put(&mut self, mut bytes: &[u8], flush: Flush<'_>) -> Result<(), WriteError> {
@@ -134,7 +137,8 @@ pub(super) struct ChunkWriter<W> {
 impl<W: Write + Seek> ChunkWriter<W> {
     pub(super) fn new(mut out: W) -> Result<Self, WriteError> {
         out.rewind().map_err(|source| WriteError::Output { offset: 0, source })?;
-        let chunk = Chunk { bytes: vec![0; FIRST], start: 0, skip: 0, used: PROLOGUE_LEN as usize };
+        let chunk =
+            Chunk { bytes: vec![0; FIRST], size: CHUNK, start: 0, skip: 0, used: PROLOGUE_LEN as usize };
         Ok(ChunkWriter { out, chunk, spare: Vec::new() })
     }
 
@@ -210,16 +214,18 @@ impl<W: Write + Seek> ChunkWriter<W> {
 /// Takes full chunks.
 pub(super) type Flush<'a> = &'a mut dyn FnMut(&mut Chunk) -> Result<(), WriteError>;
 
-/// Calls `fill` with a way to hand over full chunks, which a thread of their own writes while the next ones are
-/// filled.
+/// Calls `fill` with a way to hand over full chunks of up to `size` bytes, which a thread of their own writes while the next
+/// ones are filled.
 pub(super) fn in_background<W: Write + Seek + Send, R>(
     out: &mut W,
     spare: &mut Vec<Vec<u8>>,
+    size: usize,
     fill: impl FnOnce(Flush<'_>) -> Result<R, WriteError>,
 ) -> Result<R, WriteError> {
-    spare.resize_with(SPARE, || vec![0; CHUNK]);
-    let (full, to_write) = sync_channel::<Chunk>(SPARE);
-    let (written, free) = sync_channel(SPARE);
+    let n_spare = SPARE / size;
+    spare.resize_with(n_spare, || vec![0; size]);
+    let (full, to_write) = sync_channel::<Chunk>(n_spare);
+    let (written, free) = sync_channel(n_spare);
     for bytes in spare.drain(..) {
         // The receiver is alive, and there is room for all.
         let _ = written.send(bytes);
@@ -237,7 +243,7 @@ pub(super) fn in_background<W: Write + Seek + Send, R>(
             let offset = chunk.start;
             let gone = || WriteError::Output { offset, source: io::ErrorKind::BrokenPipe.into() };
             let bytes = free.recv().map_err(|_| gone())?;
-            let next = Chunk::of(bytes, chunk.end());
+            let next = Chunk::of(bytes, size, chunk.end());
             full.send(mem::replace(chunk, next)).map_err(|_| gone())
         });
         drop(full);

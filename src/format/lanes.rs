@@ -39,6 +39,9 @@ const CHECKED: usize = 64 << 10;
 /// BLAKE3 hashes multiples of these at full speed.
 const TREE: usize = 16 << 10;
 
+/// Bytes of a lane that are written at once. What all lanes fill together stays in the cache until it is written.
+pub(super) const LANE_CHUNK: usize = 256 << 10;
+
 /// One of several arrays whose bytes come by turns.
 pub(super) struct Lane<'a> {
     array: &'a str,
@@ -119,7 +122,7 @@ impl<'a> Lane<'a> {
     }
 }
 
-/// Fills all lanes; what remains in the chunk of the last is left to those who write after it.
+/// Fills all lanes.
 pub(super) fn fill(lanes: &mut [Lane<'_>], pull: &mut Pull<'_>, flush: Flush<'_>) -> Result<(), WriteError> {
     let failed = |lane: &Lane<'_>, source| {
         Err(WriteError::Input { array: lane.array.to_owned(), offset: lane.len - lane.left, source })
@@ -139,10 +142,7 @@ pub(super) fn fill(lanes: &mut [Lane<'_>], pull: &mut Pull<'_>, flush: Flush<'_>
     if let Some(short) = lanes.iter().find(|lane| lane.left > 0) {
         return failed(short, io::ErrorKind::UnexpectedEof.into());
     }
-    if let Some((_, before)) = lanes.split_last_mut() {
-        before.iter_mut().try_for_each(|lane| flush(&mut lane.chunk))?;
-    }
-    Ok(())
+    lanes.iter_mut().try_for_each(|lane| flush(&mut lane.chunk))
 }
 
 #[cfg(test)]

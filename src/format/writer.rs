@@ -1,7 +1,7 @@
 //! Writes a file from front to back: arrays as they come, then the index and the other parts, the prologue last.
 //!
 //! Bytes leave in chunks of 2 MiB at multiples of 2 MiB. Linux file systems with large folios then cache the file
-//! in huge pages, and a mapping of it gets them without asking.
+//! in huge pages, and a mapping of it gets them without asking. Only arrays that are written together leave in smaller ones.
 #![forbid(unsafe_code)]
 
 use std::collections::HashSet;
@@ -20,7 +20,7 @@ use crate::format::codec::{Codec, Trials};
 use crate::format::digest::{ContentHasher, Digest};
 use crate::format::dtype::DtypeError;
 use crate::format::header::{INCOMPAT_UNITS, INCOMPAT_ZSTD, Prologue};
-use crate::format::lanes::{Lane, NewArray, Pull, fill, gather};
+use crate::format::lanes::{LANE_CHUNK, Lane, NewArray, Pull, fill, gather};
 use crate::format::packed::PackedArrays;
 use crate::format::table::{Block, ENTRY_LEN, IndexBuilder, Stored, alignment};
 use crate::format::{ArrayId, ArrayInfo, BLOCK, MAX_METADATA, MAX_NAME, MAX_NDIM, MAX_PLAN, Role};
@@ -248,32 +248,28 @@ impl<W: Write + Seek + Send> Writer<W> {
             lens.push(self.check(array.name, array.info)?);
             self.names.insert(array.name.to_owned());
         }
-        let ChunkWriter { out, chunk, spare } = &mut self.out;
-        let before = chunk.clone();
-        let lanes = in_background(out, spare, |flush| {
+        let ChunkWriter { out, chunk, .. } = &mut self.out;
+        let lanes = in_background(out, &mut Vec::new(), LANE_CHUNK, |flush| {
             let mut lanes: Vec<Lane<'_>> = Vec::with_capacity(lens.len());
             for (array, len) in arrays.iter().zip(lens) {
                 let start = match lanes.last() {
-                    None => mem::replace(chunk, Chunk::at(0)),
-                    Some(before) => Chunk::at(before.end()?),
+                    None => chunk.clone(),
+                    Some(before) => Chunk::at(before.end()?, LANE_CHUNK),
                 };
                 lanes.push(Lane::new(array.name, start, len, flush)?);
             }
             fill(&mut lanes, pull, flush)?;
             Ok(lanes)
         });
-        let mut lanes = match lanes {
-            Ok(lanes) => lanes,
-            Err(error) => {
-                self.out.chunk = before;
-                for array in arrays {
-                    self.names.remove(array.name);
-                }
-                return Err(error);
+        if lanes.is_err() {
+            for array in arrays {
+                self.names.remove(array.name);
             }
-        };
-        if let Some(last) = lanes.last_mut() {
-            mem::swap(&mut self.out.chunk, &mut last.chunk);
+        }
+        let lanes = lanes?;
+        if let Some(last) = lanes.last() {
+            let bytes = mem::take(&mut self.out.chunk.bytes);
+            self.out.chunk = Chunk::of(bytes, CHUNK, last.end()?);
         }
         let mut ids = Vec::with_capacity(lanes.len());
         for (array, lane) in arrays.iter().zip(lanes) {
@@ -432,7 +428,7 @@ fn copy_raw<W: Write + Seek + Send>(
     if input.len < THREAD_FROM {
         return copy_blocks(chunk, input, &mut |chunk| chunk.write_to(out));
     }
-    in_background(out, spare, |flush| copy_blocks(chunk, input, flush))
+    in_background(out, spare, CHUNK, |flush| copy_blocks(chunk, input, flush))
 }
 
 /// Copies an array into chunks.

@@ -8,7 +8,7 @@ use std::sync::mpsc::{SyncSender, sync_channel};
 use std::thread::{self, JoinHandle};
 
 /// Bytes after which the disk is given something to do.
-const STEP: u64 = 16 << 20;
+const STEP: u64 = 4 << 20;
 
 /// A file that is being written. A thread syncs it now and then.
 ///
