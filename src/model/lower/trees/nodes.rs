@@ -213,6 +213,10 @@ impl Nodes {
     pub(super) fn leaves_follow(&self, split: u32) -> bool {
         let number = |node: u32| self.origin.get(node as usize).copied().unwrap_or(node);
         let [left, right] = self.children(split);
+        // Asked first, as the right child may be far away.
+        if self.origin.is_empty() && right.wrapping_sub(split) != 2 {
+            return false;
+        }
         let leaves = self.nodes[left as usize].is_leaf() & self.nodes[right as usize].is_leaf();
         let next = number(split).wrapping_add(1);
         leaves && number(left) == next && number(right) == next.wrapping_add(1)
