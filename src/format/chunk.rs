@@ -15,7 +15,7 @@ use crate::format::{PART_ALIGN, align_up};
 
 /// Bytes that are written at once, at multiples of their number.
 pub(super) const CHUNK: usize = 2 << 20;
-/// What a small file needs; clearing more memory would take longer than to write it.
+/// What a small file needs.
 pub(super) const FIRST: usize = 32 << 10;
 /// Bytes of chunks that are being written or wait for it.
 const SPARE: usize = 4 << 20;
@@ -86,14 +86,16 @@ impl Chunk {
         Ok(())
     }
 
-    /// Where the next bytes go; at least one.
-    pub(super) fn room(&mut self, flush: Flush<'_>) -> Result<&mut [u8], WriteError> {
+    /// Where the next bytes go, of which `wanted` are known; at least one. The chunk of a small file stays small: clearing memory
+    /// that nobody had before takes longer than to write it.
+    pub(super) fn room(&mut self, wanted: u64, flush: Flush<'_>) -> Result<&mut [u8], WriteError> {
         if self.is_full() {
             flush(self)?;
         }
         if self.used >= self.bytes.len() {
-            let len = if self.used <= FIRST { FIRST * 4 } else { self.size };
-            self.bytes.resize(len, 0);
+            let wanted = usize::try_from(wanted).unwrap_or(usize::MAX);
+            let len = self.used.saturating_add(wanted).max(self.used / 2 * 3).max(FIRST * 4);
+            self.bytes.resize(len.min(self.size), 0);
         }
         let end = self.size.min(self.bytes.len());
         Ok(&mut self.bytes[self.used..end])
@@ -101,7 +103,7 @@ impl Chunk {
 
     pub(super) fn put(&mut self, mut bytes: &[u8], flush: Flush<'_>) -> Result<(), WriteError> {
         while !bytes.is_empty() {
-            let room = self.room(flush)?;
+            let room = self.room(bytes.len() as u64, flush)?;
             let n = room.len().min(bytes.len());
             room[..n].copy_from_slice(&bytes[..n]);
             bytes = &bytes[n..];
@@ -117,7 +119,7 @@ impl Chunk {
         let end = align_up(offset, align).ok_or_else(full)?;
         while self.end() < end {
             let left = usize::try_from(end - self.end()).unwrap_or(usize::MAX);
-            let room = self.room(flush)?;
+            let room = self.room(left as u64, flush)?;
             let n = room.len().min(left);
             room[..n].fill(0);
             self.used += n;

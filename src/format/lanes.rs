@@ -25,9 +25,13 @@ pub(crate) struct NewArray<'a> {
 /// Gives the next bytes of each of several arrays, some perhaps none; `None` after the last.
 pub(crate) type Pull<'a> = dyn FnMut() -> io::Result<Option<Vec<Vec<u8>>>> + 'a;
 
-/// All bytes of `count` arrays.
-pub(crate) fn gather(count: usize, pull: &mut Pull<'_>) -> io::Result<Vec<Vec<u8>>> {
-    let mut arrays = vec![Vec::new(); count];
+/// Most bytes that are reserved for an array before they come.
+const RESERVED: u64 = 8 << 20;
+
+/// All bytes of arrays that are in memory otherwise.
+pub(crate) fn gather(arrays: &[NewArray<'_>], pull: &mut Pull<'_>) -> io::Result<Vec<Vec<u8>>> {
+    let room = |array: &NewArray<'_>| array.info.len_bytes().unwrap_or(0).min(RESERVED) as usize;
+    let mut arrays: Vec<Vec<u8>> = arrays.iter().map(|array| Vec::with_capacity(room(array))).collect();
     while let Some(parts) = pull()? {
         arrays.iter_mut().zip(parts).for_each(|(array, part)| array.extend_from_slice(&part));
     }
@@ -94,7 +98,7 @@ impl<'a> Lane<'a> {
                 self.check();
                 flush(&mut self.chunk)?;
             }
-            let room = self.chunk.room(flush)?.len();
+            let room = self.chunk.room(bytes.len() as u64, flush)?.len();
             let (now, later) = bytes.split_at(bytes.len().min(room));
             self.chunk.put(now, flush)?;
             self.fresh += now.len();

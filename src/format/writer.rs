@@ -291,7 +291,7 @@ impl<W: Write + Seek + Send> Writer<W> {
     }
 
     fn gathered(&mut self, arrays: &[NewArray<'_>], pull: &mut Pull<'_>) -> Result<Vec<ArrayId>, WriteError> {
-        let gathered = gather(arrays.len(), pull).map_err(|source| {
+        let gathered = gather(arrays, pull).map_err(|source| {
             let array = arrays.first().map_or(String::new(), |array| array.name.to_owned());
             WriteError::Input { array, offset: 0, source }
         })?;
@@ -439,7 +439,7 @@ fn copy_blocks(chunk: &mut Chunk, input: &mut Input<'_>, flush: Flush<'_>) -> Re
         let mut crc = crc32fast::Hasher::new();
         let mut left = stored_len;
         while left > 0 {
-            let room = chunk.room(flush)?;
+            let room = chunk.room(input.left(), flush)?;
             let n = room.len().min(left);
             input.fill(&mut room[..n])?;
             crc.update(&room[..n]);

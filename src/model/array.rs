@@ -59,7 +59,7 @@ pub(crate) trait ArraySink {
     /// Stores several arrays whose bytes come by turns, as if they were added one after the other. If `pull` fails, nothing is
     /// added, and arrays of these names may be added later.
     fn add_together(&mut self, arrays: &[NewArray<'_>], pull: &mut Pull<'_>) -> io::Result<Vec<ArrayId>> {
-        let gathered = gather(arrays.len(), pull)?;
+        let gathered = gather(arrays, pull)?;
         let mut add = |(array, bytes): (&NewArray<'_>, Vec<u8>)| {
             self.add(array.name, array.info, array.role, &mut bytes.as_slice())
         };

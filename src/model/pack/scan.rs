@@ -13,7 +13,7 @@ use crate::model::pack::quotients::Values;
 
 /// Rows at either end of an array that are looked at first. The roots of trees have the greatest numbers of samples, and their
 /// last nodes are the farthest children.
-const EDGE: u64 = 256;
+const EDGE: u64 = 32;
 
 /// Gives each column of records the narrowest type, and the values of trees the form that takes least, by some of their rows.
 /// The rest is read once only, when it is stored; what does not fit then has its types [`widen`]ed.
