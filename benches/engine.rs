@@ -143,6 +143,7 @@ fn layout(file: &mut File, n_trees: u32, depth: u32, encoding: Encoding) -> Tree
         missing: None,
         depths: Some(file.array("depths", Dtype::U8, &[u64::from(n_trees), 2], &depths)),
         crowns: None,
+        subtrees: None,
         origin: file.array("origin", Dtype::U32, &[n_nodes], &vec![0; nodes.len() * 4]),
         shared: false,
     }

@@ -37,8 +37,8 @@ pub use model::lower::LowerError;
 pub use model::pack::PackError;
 pub use model::plan::{
     Asked, Boosted, BoostedKind, BoostedLink, Categories, CategoryRule, Encoding, Float, Forest, ForestKind,
-    Head, LeafNumbers, Link, Member, Op, Plan, PlanError, Recoded, Stacking, StackingMember, TreeLayout,
-    Trees, Voting, VotingKind,
+    Head, LeafNumbers, Link, Member, Op, Plan, PlanError, Recoded, Stacking, StackingMember, Subtrees,
+    TreeLayout, Trees, Voting, VotingKind,
 };
 pub use model::terms::{NewTerms, TermsBuilder, TermsPlace, TermsRef};
 pub use model::trees::{

@@ -4,7 +4,7 @@ use ndarray::{Array2, ShapeBuilder};
 use proptest::prelude::*;
 
 use super::*;
-use crate::engine::trees::compact::PORTABLE;
+use crate::engine::trees::compact::{PORTABLE, UNCUT};
 use crate::model::array::tests::Memory;
 use crate::model::lower::trees::tests::{FakeForest, FakeNode, FakeTree, LEAF};
 use crate::model::plan::TreeLayout;
@@ -47,6 +47,54 @@ fn in_preorder(tree: &FakeTree) -> FakeTree {
     }
     let values = (0..nodes.len()).map(|node| tree.values[node % 3 % tree.nodes.len()].clone()).collect();
     FakeTree { nodes, values }
+}
+
+/// Trees of at most `depth` levels, of which one split in `holes` is missing. Their nodes are in the order of a walk.
+fn few_levels(
+    seed: u64,
+    depth: u32,
+    n_trees: usize,
+    n_features: usize,
+    width: usize,
+    holes: u32,
+) -> FakeForest {
+    let mut state = seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1;
+    let mut random = || {
+        state ^= state << 13;
+        state ^= state >> 7;
+        state ^= state << 17;
+        (state >> 20) as u32
+    };
+    let trees = (0..n_trees).map(|_| {
+        let (mut nodes, mut stack) = (vec![], vec![(depth, None)]);
+        while let Some((levels, parent)) = stack.pop() {
+            let at: usize = nodes.len();
+            if let Some(parent) = parent {
+                nodes[parent] = FakeNode { right: at as i64, ..nodes[parent] };
+            }
+            if levels == 0 || random() % holes == 0 && levels < depth {
+                nodes.push(LEAF);
+                continue;
+            }
+            let threshold = f64::from(random() % 16) * 0.5 - 4.0;
+            let (feature, missing) = (i64::from(random() % n_features as u32), random() % 2 == 0);
+            let left = at as i64 + 1;
+            nodes.push(FakeNode { left, right: -1, feature, threshold, samples: 1, missing });
+            stack.extend([(levels - 1, Some(at)), (levels - 1, None)]);
+        }
+        let mut value = |_| f64::from(random() % 1000) / 999.0;
+        let values = (0..nodes.len()).map(|_| (0..width).map(&mut value).collect()).collect();
+        FakeTree { nodes, values }
+    });
+    let trees = trees.collect();
+    FakeForest {
+        n_features,
+        n_classes: vec![width],
+        classifier: width > 1,
+        average: true,
+        trees,
+        version: "1.9.1",
+    }
 }
 
 fn threshold() -> impl Strategy<Value = f64> {
@@ -170,6 +218,46 @@ proptest! {
     }
 
     #[test]
+    fn trees_of_few_levels_answer_as_a_walk_over_the_foreign_nodes(
+        (seed, depth, n_trees) in (1u64.., 1u32..15, 1usize..20), (n_features, width) in (1usize..35, 1usize..5),
+        holes in 1u32..12, picks in prop::collection::vec(any::<u32>(), 40..700)
+    ) {
+        let forest = few_levels(seed, depth, n_trees, n_features, width, holes);
+        let x = rows(n_features, &picks);
+        let expected = bits(&expected_scores(&forest, &x));
+        for (uncut, portable, threads) in [(false, false, 1), (false, false, 2), (true, false, 1), (true, true, 1)] {
+            UNCUT.set(uncut);
+            PORTABLE.set(portable);
+            let found = scores(&forest, (&x).into(), threads);
+            UNCUT.set(false);
+            PORTABLE.set(false);
+            prop_assert_eq!(&expected, &bits(&found), "uncut {} portable {}", uncut, portable);
+        }
+    }
+
+    #[test]
+    fn a_damaged_subtree_is_found_before_it_is_followed(
+        seed in 1u64.., array in 0usize..3, at in any::<prop::sample::Index>(), bit in 0u32..32,
+        picks in prop::collection::vec(any::<u32>(), 40..200)
+    ) {
+        let forest = few_levels(seed, 10, 3, 3, 2, u32::MAX);
+        let (plan, mut arrays) = forest.lower().unwrap();
+        let name = ["subtrees", "below", "crowns"][array];
+        let position = arrays.names.iter().position(|found| found == name).unwrap();
+        let bytes = &mut arrays.arrays[position].1;
+        let byte = at.index(bytes.len() / 4) * 4 + bit as usize / 8;
+        bytes[byte] ^= 1 << (bit % 8);
+        if validate(&plan, &arrays).is_ok() {
+            let x = rows(forest.n_features, &picks);
+            let options = RunOptions { threads: Some(1), check_finite: false };
+            for n_rows in [1, x.nrows()] {
+                let x = x.slice(ndarray::s![..n_rows, ..]);
+                run(&plan, &arrays, Method::Predict, x.into(), &options).unwrap();
+            }
+        }
+    }
+
+    #[test]
     fn numbers_of_leaves_are_followed_nowhere(
         forest in forest(), ones in any::<bool>(), picks in prop::collection::vec(any::<u32>(), 5..300)
     ) {
@@ -211,6 +299,22 @@ proptest! {
             run(&plan, &arrays, Method::Apply, (&x).into(), &options).unwrap();
         }
     }
+}
+
+#[test]
+fn trees_are_cut_if_they_fit() {
+    let is_cut = |depth, n_features, holes| {
+        let (plan, _) = few_levels(7, depth, 4, n_features, 2, holes).lower().unwrap();
+        let Plan::Native { ops, .. } = plan else { unreachable!() };
+        let Op::Trees(trees) = &ops[0] else { unreachable!() };
+        let TreeLayout::Compact { subtrees, crowns, .. } = trees.layout else { unreachable!() };
+        assert!(subtrees.is_none() || crowns.is_some());
+        subtrees.map(|subtrees| subtrees.hops)
+    };
+    assert_eq!([None, Some(1), Some(1), Some(2)], [5, 6, 7, 8].map(|depth| is_cut(depth, 32, u32::MAX)));
+    assert_eq!([Some(2), Some(3), Some(3), None], [10, 11, 13, 14].map(|depth| is_cut(depth, 1, u32::MAX)));
+    assert_eq!(None, is_cut(10, 33, u32::MAX), "there are more columns than registers have room for");
+    assert_eq!(None, is_cut(13, 2, 3), "most splits of the lower levels are missing");
 }
 
 fn two_leaves(classifier: bool) -> (Plan, Memory) {

@@ -27,7 +27,7 @@ fn random(seed: u64) -> u64 {
 fn files(dir: &Path) -> Vec<(String, Vec<u8>)> {
     let golden = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden");
     let mut files = Vec::new();
-    for name in ["boosted", "forest", "histogram", "pipeline", "shared", "text", "values"] {
+    for name in ["boosted", "forest", "histogram", "pipeline", "shared", "subtrees", "text", "values"] {
         let hot = golden.join("hot").join(format!("{name}.onecopy"));
         files.push((format!("{name} hot"), fs::read(&hot).unwrap()));
         for level in Level::ALL {

@@ -15,11 +15,14 @@ from sklearn.ensemble import (
     AdaBoostRegressor,
     BaggingClassifier,
     BaggingRegressor,
+    ExtraTreesRegressor,
     GradientBoostingClassifier,
     GradientBoostingRegressor,
     HistGradientBoostingClassifier,
     HistGradientBoostingRegressor,
     IsolationForest,
+    RandomForestClassifier,
+    RandomForestRegressor,
     RandomTreesEmbedding,
 )
 from sklearn.linear_model import LinearRegression
@@ -39,6 +42,10 @@ HOLES = np.where(RANDOM.random(X.shape) < 0.1, np.nan, X)
 T = X[:, 0] * 2 + np.abs(X[:, 1]) + RANDOM.normal(size=len(X))
 MANY = np.arange(240) % 11
 WORDS = np.array(["low", "middle", "höher"])[Y]
+# Enough rows to fill the lower ones of several levels.
+LONG, LONG_Y = make_classification(3000, 9, n_informative=7, n_classes=3, flip_y=0.3, random_state=2)
+LONG_HOLES = np.where(RANDOM.random(LONG.shape) < 0.1, np.nan, LONG)
+LONG_T = LONG[:, 0] * LONG[:, 1] + RANDOM.normal(size=len(LONG))
 METHODS = ("predict", "predict_proba", "predict_log_proba", "decision_function", "score_samples", "apply", "transform")
 # Methods that go through `load` only.
 LOAD_ONLY = {BaggingClassifier: {"predict_log_proba"}, RandomTreesEmbedding: {"transform"}}
@@ -62,6 +69,26 @@ def boosting(**options):
 
 def boosting_regressor(loss, **options):
     return GradientBoostingRegressor(**{"loss": loss, "n_estimators": 6, "random_state": 0, **options})
+
+
+def few_levels() -> dict:
+    """Name: a fitted estimator whose trees are cut into subtrees."""
+    few = {"n_estimators": 12, "random_state": 0}
+    return {
+        "forest of 7 levels": RandomForestClassifier(max_depth=7, **few).fit(LONG, LONG_Y),
+        "forest of 7 levels, words": RandomForestClassifier(max_depth=7, **few).fit(LONG, np.array(["a", "b", "c"])[LONG_Y]),
+        "forest of 7 levels, holes": RandomForestClassifier(max_depth=7, **few).fit(LONG_HOLES, LONG_Y),
+        "forest of 7 levels, two outputs": RandomForestClassifier(max_depth=7, **few).fit(
+            LONG, np.column_stack([LONG_Y, LONG_Y > 0])
+        ),
+        "regression of 10 levels": RandomForestRegressor(max_depth=10, **few).fit(LONG, LONG_T),
+        "extra trees of 7 levels": ExtraTreesRegressor(max_depth=7, **few).fit(LONG, np.column_stack([LONG_T, -LONG_T])),
+        "bagging of 7 levels": BaggingClassifier(DecisionTreeClassifier(max_depth=7), max_features=6, **few).fit(LONG, LONG_Y),
+        "boosting, 8 levels": boosting_regressor("squared_error", max_depth=8).fit(LONG, LONG_T),
+        "histogram of 7 levels": histogram_regressor(
+            "squared_error", max_depth=7, max_leaf_nodes=None, min_samples_leaf=1
+        ).fit(LONG_HOLES, LONG_T),
+    }
 
 
 def fitted() -> dict:
@@ -142,7 +169,8 @@ def fitted() -> dict:
     }
 
 
-MODELS = fitted()
+FEW_LEVELS = few_levels()
+MODELS = fitted() | FEW_LEVELS
 
 
 def thresholds(model) -> np.ndarray:
@@ -249,6 +277,17 @@ def test_open_and_load_answer_as_scikit_learn_does(name, tmp_path):
     few = rows(model)[:5]
     if "predict" in methods:
         same(ask(model, "predict", few), ask(opened, "predict", few.tolist()))
+
+
+@pytest.mark.parametrize("name", FEW_LEVELS)
+def test_trees_of_few_levels_are_cut_into_subtrees(name, tmp_path):
+    found = onecopy.inspect(dumped(FEW_LEVELS[name], tmp_path))
+    assert "three levels at a time" in found["native"]["trees"][0]
+    nodes, subtrees = (
+        next(array["len_bytes"] for array in found["arrays"] if array["name"] == f"predict.{wanted}")
+        for wanted in ("nodes", "subtrees")
+    )
+    assert subtrees <= nodes
 
 
 @pytest.mark.parametrize("name", [name for name in MODELS if "pipeline" not in name])

@@ -8,7 +8,7 @@ use std::arch::x86_64::{
     _mm512_andnot_si512, _mm512_castsi512_si256, _mm512_cmp_pd_mask, _mm512_cmp_ps_mask,
     _mm512_cvtepu32_epi64, _mm512_extracti64x4_epi64, _mm512_permutex2var_epi8, _mm512_permutexvar_epi32,
     _mm512_popcnt_epi32, _mm512_set1_epi32, _mm512_set1_epi64, _mm512_set1_pd, _mm512_set1_ps,
-    _mm512_zextsi256_si512,
+    _mm512_slli_epi64, _mm512_zextsi256_si512,
 };
 
 use crate::engine::kernels::avx2::{Avx2, compiled_for};
@@ -18,7 +18,7 @@ use crate::engine::kernels::lanes::{self, Bytes, Eights, GroupNodes, Machine, Re
 use crate::model::plan::compact::Crown;
 use crate::model::plan::lanes::BLOCK;
 
-/// A processor with AVX-512 F, BW, VL, VBMI and VPOPCNTDQ, and what [`Avx2`] has. Exists only where there is one.
+/// A processor with AVX-512 F, BW, DQ, VL, VBMI and VPOPCNTDQ, and what [`Avx2`] has. Exists only where there is one.
 #[derive(Clone, Copy)]
 pub(in crate::engine) struct Avx512(Avx2);
 
@@ -27,6 +27,7 @@ impl Avx512 {
     pub(in crate::engine) fn here() -> Option<Self> {
         let found = is_x86_feature_detected!("avx512f")
             && is_x86_feature_detected!("avx512bw")
+            && is_x86_feature_detected!("avx512dq")
             && is_x86_feature_detected!("avx512vl")
             && is_x86_feature_detected!("avx512vbmi")
             && is_x86_feature_detected!("avx512vpopcntdq");
@@ -141,7 +142,21 @@ impl Avx512 {
         out: &mut [u64; 16],
     ) {
         // SAFETY: an `Avx512` exists, so the processor has what is enabled.
-        unsafe { below_crown(crown, root, keys, out) }
+        unsafe { ends_of_crown::<0>(crown, &crown[2], root, keys, out) }
+    }
+
+    /// For each row, `base` and `1 << SHIFT` times what `places` has for the end of the crown that it comes to. Columns as above.
+    #[inline]
+    pub(in crate::engine) fn ends_of_crown<const SHIFT: u32>(
+        self,
+        crown: &Crown,
+        places: &[u32; 16],
+        base: u64,
+        keys: &[RowKeys],
+        out: &mut [u64; 16],
+    ) {
+        // SAFETY: as above.
+        unsafe { ends_of_crown::<SHIFT>(crown, places, base, keys, out) }
     }
 }
 
@@ -151,10 +166,16 @@ static LEFT_TO_RIGHT: [i32; 15] = [
     !0x0100, !0x0400, !0x1000, !0x4000,
 ];
 
-/// Every split rules out places, whether a row comes to it or not; the first that is left is the row's. (Lucchese et al.,
+/// Every split rules out ends, whether a row comes to it or not; the first that is left is the row's. (Lucchese et al.,
 /// "QuickScorer", 2015.)
 #[target_feature(enable = "avx512f,avx512vpopcntdq")]
-fn below_crown([thresholds, features, places]: &Crown, root: u64, keys: &[RowKeys], out: &mut [u64; 16]) {
+fn ends_of_crown<const SHIFT: u32>(
+    [thresholds, features, _]: &Crown,
+    places: &[u32; 16],
+    base: u64,
+    keys: &[RowKeys],
+    out: &mut [u64; 16],
+) {
     let all = _mm512_set1_epi32(-1);
     // Three, as one would wait for itself.
     let (mut a, mut b, mut c) = (all, all, all);
@@ -186,9 +207,9 @@ fn below_crown([thresholds, features, places]: &Crown, root: u64, keys: &[RowKey
     let left = _mm512_and_si512(_mm512_and_si512(a, b), c);
     // As many as there are zeros below the lowest one.
     let first = _mm512_popcnt_epi32(_mm512_andnot_si512(left, _mm512_add_epi32(left, all)));
-    let below = _mm512_permutexvar_epi32(first, bytemuck::cast(*places));
-    let root = _mm512_set1_epi64(root.cast_signed());
-    let low = _mm512_cvtepu32_epi64(_mm512_castsi512_si256(below));
-    let high = _mm512_cvtepu32_epi64(_mm512_extracti64x4_epi64::<1>(below));
-    *out = bytemuck::cast([_mm512_add_epi64(root, low), _mm512_add_epi64(root, high)]);
+    let places = _mm512_permutexvar_epi32(first, bytemuck::cast(*places));
+    let base = _mm512_set1_epi64(base.cast_signed());
+    let low = _mm512_slli_epi64::<SHIFT>(_mm512_cvtepu32_epi64(_mm512_castsi512_si256(places)));
+    let high = _mm512_slli_epi64::<SHIFT>(_mm512_cvtepu32_epi64(_mm512_extracti64x4_epi64::<1>(places)));
+    *out = bytemuck::cast([_mm512_add_epi64(base, low), _mm512_add_epi64(base, high)]);
 }

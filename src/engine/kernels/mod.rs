@@ -9,6 +9,7 @@ pub(super) mod avx512;
 pub(super) mod compact;
 mod few;
 pub(super) mod lanes;
+pub(super) mod subtrees;
 #[cfg(test)]
 mod tests;
 

@@ -1,10 +1,12 @@
 //! Every set of instructions against safe code. Small enough for Miri, which also has instructions that this processor may lack:
 //! `make miri`.
 
-use super::compact::RowKeys;
+use super::compact::{LANES, RowKeys};
 use super::lanes::{COLUMNS, Depth, Node};
+use super::subtrees::{KeysOfRow, LeavesOfTree, TREES, Walks};
 use super::*;
 use crate::model::plan::compact::Crown;
+use crate::model::plan::subtrees::{Subtree, ends};
 
 struct Random(u64);
 
@@ -140,6 +142,80 @@ fn every_set_of_instructions_finds_the_places_below_a_crown() {
                 }
                 assert_eq!(expected, found, "{columns} columns, round {round}");
             }
+        }
+    }
+}
+
+/// The leaf that a row comes to from subtree `at` on.
+fn plainly_through(subtrees: &[Subtree], mut at: usize, hops: u8, row: &KeysOfRow) -> u32 {
+    let mut leaf = 0;
+    for _ in 0..hops {
+        let subtree = &subtrees[at];
+        let mut split = 0;
+        while split < 7 {
+            let feature = subtree[8 + split] % 32;
+            split = 2 * split + 1 + usize::from(row.0[feature as usize] > subtree[split]);
+        }
+        let (distance, id) = ends(subtree).nth(split - 7).unwrap();
+        (at, leaf) = (at + distance as usize, id);
+    }
+    leaf
+}
+
+#[test]
+#[cfg_attr(miri, ignore = "assembly")]
+fn walks_through_subtrees_come_to_the_leaves_that_safe_code_comes_to() {
+    let mut random = Random(11);
+    let mut word = || u32::from_le_bytes(std::array::from_fn(|_| random.byte().cast_unsigned()));
+    for round in 0..60u32 {
+        let (columns, n_trees, hops) = (1 + word() % 32, 1 + round as usize % TREES, 1 + (round % 3) as u8);
+        // Equal keys and thresholds are frequent in half of the rounds.
+        let range = if round % 2 == 0 { 4 } else { u32::MAX };
+        let n_subtrees = 300;
+        let subtrees: Vec<Subtree> = (0..n_subtrees)
+            .map(|at| {
+                let mut subtree: Subtree = std::array::from_fn(|_| word() % range);
+                for end in &mut subtree[8..] {
+                    let distance = word() % (n_subtrees - at).min(256);
+                    *end = (word() % 64) | (distance << 6) | (word() << 14);
+                }
+                subtree
+            })
+            .collect();
+        let crowns: Vec<Crown> = (0..n_trees)
+            .map(|_| {
+                let features = std::array::from_fn(|_| word() % columns);
+                [std::array::from_fn(|_| word() % range), features, [0; 16]]
+            })
+            .collect();
+        let below: Vec<[u32; 16]> =
+            (0..n_trees).map(|_| std::array::from_fn(|_| word() % n_subtrees)).collect();
+        let Some(walks) = Walks::new(columns as usize, &crowns, &below, &subtrees, hops) else { return };
+        let mut rows = [KeysOfRow([0; 32]); LANES];
+        rows.iter_mut().for_each(|row| row.0[..columns as usize].fill_with(|| word() % range));
+        rows[3].0[0] = u32::MAX;
+        let mut keys = vec![[0; LANES]; columns as usize + 1];
+        for (column, keys) in keys.iter_mut().enumerate().take(columns as usize) {
+            *keys = rows.map(|row| row.0[column]);
+        }
+        let expected: Vec<LeavesOfTree> = (crowns.iter().zip(&below))
+            .map(|([thresholds, features, _], below)| {
+                let crown = [*thresholds, *features, *below];
+                std::array::from_fn(|lane| {
+                    let start = plainly_below(&crown, &keys, lane) as usize;
+                    plainly_through(&subtrees, start, hops, &rows[lane])
+                })
+            })
+            .collect();
+        let mut found = vec![[0; LANES]; n_trees];
+        walks.rows::<true>(0, &keys, &rows, LANES, &mut found);
+        assert_eq!(expected, found, "round {round}");
+        walks.rows::<false>(n_trees - 1, &keys, &rows, 8, &mut found[..1]);
+        assert_eq!(expected[n_trees - 1][..8], found[0][..8], "round {round}");
+        for (lane, row) in rows.iter().enumerate() {
+            let mut leaves = vec![0; n_trees];
+            walks.row(row, &mut leaves);
+            assert!(expected.iter().map(|leaves| leaves[lane]).eq(leaves), "round {round}");
         }
     }
 }

@@ -3,11 +3,13 @@
 
 use std::cell::Cell;
 
+use bytemuck::Zeroable;
 use ndarray::ArrayView2;
 use rayon::prelude::*;
 
 use crate::engine::input::Input;
 use crate::engine::kernels::compact::{Arrived, Depths, LANES, OneKey, RowKeys, Starts, Steps, prefetch};
+use crate::engine::kernels::subtrees::{KeysOfRow, LeavesOfTree, TREES, Walks};
 use crate::engine::rows::Number;
 use crate::engine::trees::Scores;
 use crate::engine::trees::categories::Sets;
@@ -17,7 +19,7 @@ use crate::engine::trees::walk::Nodes;
 use crate::engine::{PredictError, Run, pool};
 use crate::format::dtype::Element;
 use crate::model::plan::compact::{CROWN_LEVELS, Crown, Node, Packing, SHARED};
-use crate::model::plan::{Boosted, Categories, Encoding, Float, Head, TreeLayout, Trees};
+use crate::model::plan::{Boosted, Categories, Encoding, Float, Head, Subtrees, TreeLayout, Trees};
 
 /// Keys of one block of rows: few enough to stay in the second-level cache beside a tree.
 const BLOCK_KEYS: usize = 1 << 16;
@@ -25,6 +27,10 @@ const BLOCK_KEYS: usize = 1 << 16;
 const BLOCK_ROWS: usize = 2048;
 /// Up to this many rows, trees are walked together instead of rows.
 const FEW_ROWS: usize = 10;
+/// The same, where there are subtrees.
+const FEW_ROWS_CUT: usize = 6;
+/// Up to this many groups of rows, subtrees are asked for ahead: to more groups they come by themselves, as all look at them.
+const FEW_GROUPS: usize = 2;
 /// Steps, of about a nanosecond, below which threads do not pay.
 const SMALL: usize = 60_000;
 /// A tree is fetched ahead if it has at most this many lines for each group of rows.
@@ -47,6 +53,22 @@ macro_rules! with_nodes {
     }};
 }
 
+/// The walks through subtrees, where there are any.
+fn walks<'a>(
+    run: Run<'a>,
+    cut: &Subtrees,
+    n_columns: usize,
+    crowns: &'a [Crown],
+) -> Result<Option<Walks<'a>>, PredictError> {
+    #[cfg(test)]
+    if PORTABLE.get() || UNCUT.get() {
+        return Ok(None);
+    }
+    let below = bytemuck::cast_slice(run.values::<u32>("below", cut.below)?);
+    let subtrees = bytemuck::cast_slice(run.values::<u32>("subtrees", cut.subtrees)?);
+    Ok(Walks::new(n_columns, crowns, below, subtrees, cut.hops))
+}
+
 /// The fast steps, where there are any.
 fn steps(nodes: &[u64], packing: Packing) -> Option<Steps<'_>> {
     #[cfg(test)]
@@ -60,6 +82,8 @@ fn steps(nodes: &[u64], packing: Packing) -> Option<Steps<'_>> {
 thread_local! {
     /// Whether calls from this thread do without kernels.
     pub(in crate::engine) static PORTABLE: Cell<bool> = const { Cell::new(false) };
+    /// Whether calls from this thread do without subtrees.
+    pub(in crate::engine) static UNCUT: Cell<bool> = const { Cell::new(false) };
 }
 
 thread_local! {
@@ -73,6 +97,8 @@ struct Scratch {
     one: Vec<OneKey>,
     starts: [Vec<Starts>; 2],
     arrivals: Vec<Arrival>,
+    rows: Vec<KeysOfRow>,
+    leaves: Vec<u32>,
 }
 
 /// What the leaves of each row add up to.
@@ -116,6 +142,8 @@ struct Compact<'a, N> {
     depths: &'a [[u8; 2]],
     /// The first levels of each tree; may be empty.
     crowns: &'a [Crown],
+    /// Below them, if the trees are cut and the processor can use it.
+    walks: Option<Walks<'a>>,
 }
 
 impl<'a, N: Node> Compact<'a, N> {
@@ -126,7 +154,15 @@ impl<'a, N: Node> Compact<'a, N> {
         steps: impl FnOnce(Packing) -> Option<Steps<'a>>,
     ) -> Result<Self, PredictError> {
         let TreeLayout::Compact {
-            encoding, categories, zero_missing, roots, missing, depths, crowns, ..
+            encoding,
+            categories,
+            zero_missing,
+            roots,
+            missing,
+            depths,
+            crowns,
+            subtrees,
+            ..
         } = trees.layout
         else {
             unreachable!("another layout")
@@ -146,10 +182,12 @@ impl<'a, N: Node> Compact<'a, N> {
             zero_missing: zero_missing.map_or(Ok(&[][..]), |id| run.values("zero_missing", id))?,
             sets: categories.map(|categories| sets(run, &categories)).transpose()?,
         };
-        let packing = Packing::new(encoder.n_columns(trees.n_features as usize) as u32);
+        let n_columns = encoder.n_columns(trees.n_features as usize);
+        let packing = Packing::new(n_columns as u32);
         let (nodes, depths) = (Nodes { nodes, packing, missing }, depths.as_chunks().0);
         let crowns = bytemuck::cast_slice(crowns);
-        Ok(Compact { run, encoder, nodes, steps: steps(packing), roots, depths, crowns })
+        let walks = subtrees.map_or(Ok(None), |cut| walks(run, &cut, n_columns, crowns))?;
+        Ok(Compact { run, encoder, nodes, steps: steps(packing), roots, depths, crowns, walks })
     }
 
     fn scores<T: Number>(&self, trees: &Trees, x: &ArrayView2<'_, T>) -> Result<Scores, PredictError> {
@@ -181,7 +219,7 @@ impl<'a, N: Node> Compact<'a, N> {
         let mut out = vec![0i64; x.nrows() * numbers.n_trees];
         // From below a crown, the split before a leaf would not always be seen.
         let crowns = if numbers.shared { &[] } else { self.crowns };
-        Compact { crowns, ..self }.blocks(x, &mut out, numbers);
+        Compact { crowns, walks: None, ..self }.blocks(x, &mut out, numbers);
         out
     }
 
@@ -223,6 +261,9 @@ impl<'a, N: Node> Compact<'a, N> {
 
     /// About how many steps a row takes.
     fn steps_per_row(&self) -> usize {
+        if let Some(walks) = &self.walks {
+            return self.roots.len() * (1 + usize::from(walks.hops()));
+        }
         match self.depths {
             [] => self.roots.len() * 8,
             depths => depths.iter().map(|[mean, _]| usize::from(*mean) + 1).sum(),
@@ -238,16 +279,24 @@ impl<'a, N: Node> Compact<'a, N> {
         scratch: &mut Scratch,
     ) {
         let n_rows = out.len() / sink.per_row();
-        if n_rows <= FEW_ROWS {
+        if n_rows <= if self.walks.is_some() { FEW_ROWS_CUT } else { FEW_ROWS } {
+            let Scratch { one, arrivals, leaves, .. } = scratch;
             for (row, out) in out.chunks_exact_mut(sink.per_row()).enumerate() {
-                let nan = self.encoder.one_row(x, first_row + row, &mut scratch.one);
-                self.one_row(&scratch.one, nan, sink, &mut scratch.arrivals);
-                sink.row(out, &scratch.arrivals);
+                let nan = self.encoder.one_row(x, first_row + row, one) && !self.nodes.missing.is_empty();
+                match &self.walks {
+                    Some(walks) if !nan => self.one_row_cut(walks, one, leaves, arrivals),
+                    _ => self.one_row(one, nan, sink, arrivals),
+                }
+                sink.row(out, arrivals);
             }
             return;
         }
-        let Scratch { keys, starts, .. } = scratch;
+        let Scratch { keys, starts, rows, .. } = scratch;
         keys.encode(self.encoder, x, first_row, n_rows);
+        if let Some(walks) = &self.walks {
+            keys.by_row(rows);
+            return self.cut(walks, keys, rows, out, sink);
+        }
         if let Some(steps) = self.steps {
             return self.step(steps, keys, starts, out, sink);
         }
@@ -256,6 +305,54 @@ impl<'a, N: Node> Compact<'a, N> {
                 sink.rows(out, tree, &self.rows(root, keys, nan, sink));
             }
         }
+    }
+
+    /// Rows through some trees after the others, three levels at a time.
+    fn cut<S: Sink>(
+        &self,
+        walks: &Walks<'a>,
+        keys: &Keys,
+        rows: &[KeysOfRow],
+        out: &mut [S::Value],
+        sink: &S,
+    ) {
+        let few = keys.groups().len() <= FEW_GROUPS;
+        let mut leaves = [LeavesOfTree::default(); TREES];
+        for (first, roots) in (0..).step_by(TREES).zip(self.roots.chunks(TREES)) {
+            let leaves = &mut leaves[..roots.len()];
+            let groups = keys.groups().zip(rows.as_chunks::<LANES>().0);
+            for (((columns, nan), rows), out) in groups.zip(out.chunks_mut(LANES * sink.per_row())) {
+                if nan && !self.nodes.missing.is_empty() {
+                    for (tree, &root) in (first..).zip(roots) {
+                        sink.rows(out, tree, &self.rows(root, columns, nan, sink));
+                    }
+                    continue;
+                }
+                let n_rows = out.len() / sink.per_row();
+                if few {
+                    walks.rows::<true>(first, columns, rows, n_rows, leaves);
+                } else {
+                    walks.rows::<false>(first, columns, rows, n_rows, leaves);
+                }
+                sink.trees(out, first, leaves);
+            }
+        }
+    }
+
+    /// One row through all trees, three levels at a time.
+    fn one_row_cut(
+        &self,
+        walks: &Walks<'a>,
+        keys: &[OneKey],
+        leaves: &mut Vec<u32>,
+        arrivals: &mut Vec<Arrival>,
+    ) {
+        let mut row = KeysOfRow::zeroed();
+        row.0.iter_mut().zip(keys).for_each(|(to, [key, _])| *to = *key);
+        leaves.resize(self.roots.len(), 0);
+        walks.row(&row, leaves);
+        arrivals.clear();
+        arrivals.extend(leaves.iter().map(|&leaf| Arrival { at: 0, leaf }));
     }
 
     /// Rows through one tree after the other. `starts` has room for where they begin in it, and in the next one, which is fetched

@@ -5,6 +5,7 @@ use bytemuck::{Pod, Zeroable};
 use ndarray::{ArrayView2, Axis, Slice};
 
 use crate::engine::kernels::compact::{LANES, OneKey, RowKeys};
+use crate::engine::kernels::subtrees::KeysOfRow;
 use crate::engine::rows::{self, Number};
 use crate::engine::trees::categories::Sets;
 use crate::model::plan::compact::{NAN_KEY, row_key};
@@ -187,6 +188,19 @@ impl Keys {
             let end = n_rows.min(first + LANES);
             let rows = x.slice_axis(Axis(0), Slice::from(first_row + first..first_row + end));
             self.nan.push(encode_group(encoder, &rows, keys));
+        }
+    }
+
+    /// The keys once more, row by row, for at most 32 columns; 16 rows for each group.
+    pub(super) fn by_row(&self, rows: &mut Vec<KeysOfRow>) {
+        rows.clear();
+        rows.resize(self.groups().len() * LANES, KeysOfRow::zeroed());
+        for ((columns, _), rows) in self.groups().zip(rows.as_chunks_mut::<LANES>().0) {
+            for (column, keys) in columns.iter().enumerate().take(self.stride - 1) {
+                for (row, key) in rows.iter_mut().zip(keys) {
+                    row.0[column] = *key;
+                }
+            }
         }
     }
 

@@ -3,7 +3,8 @@
 
 use std::ops::AddAssign;
 
-use crate::engine::kernels::compact::Arrived;
+use crate::engine::kernels::compact::{Arrived, LANES};
+use crate::engine::kernels::subtrees::LeavesOfTree;
 
 /// Where a row has arrived in one tree.
 #[derive(Clone, Copy, Default)]
@@ -32,6 +33,14 @@ pub(super) trait Sink: Sync {
 
     /// The rows of `out`, at most 16, in one tree.
     fn rows(&self, out: &mut [Self::Value], tree: usize, arrived: &Arrived);
+
+    /// The rows of `out`, at most 16, in the trees from `first` on, of which only leaf ids are known.
+    #[inline]
+    fn trees(&self, out: &mut [Self::Value], first: usize, leaves: &[LeavesOfTree]) {
+        for (tree, leaf) in (first..).zip(leaves) {
+            self.rows(out, tree, &Arrived { at: [0; LANES], leaf: *leaf });
+        }
+    }
 
     /// One row in all trees.
     fn row(&self, out: &mut [Self::Value], arrivals: &[Arrival]);
@@ -81,6 +90,25 @@ impl Added<'_> {
         }
         *out = sums;
     }
+
+    /// Likewise, four rows at a time.
+    fn few_trees<const W: usize>(&self, out: &mut [f64], leaves: &[LeavesOfTree]) {
+        let (values, _) = self.leaves.as_chunks::<W>();
+        let (fours, rest) = out.as_chunks_mut::<W>().0.as_chunks_mut::<4>();
+        let add = |sums: &mut [f64; W], leaf: u32| {
+            sums.iter_mut().zip(&values[leaf as usize]).for_each(|(sum, value)| *sum += value);
+        };
+        for (four, rows) in fours.iter_mut().enumerate() {
+            let mut sums = *rows;
+            for leaves in leaves {
+                sums.iter_mut().zip(leaves.as_chunks::<4>().0[four]).for_each(|(sums, leaf)| add(sums, leaf));
+            }
+            *rows = sums;
+        }
+        for (row, sums) in (4 * fours.len()..).zip(rest) {
+            leaves.iter().for_each(|leaves| add(sums, leaves[row]));
+        }
+    }
 }
 
 impl Sink for Added<'_> {
@@ -109,6 +137,20 @@ impl Sink for Added<'_> {
         for (sums, &leaf) in out.chunks_exact_mut(self.width).zip(&arrived.leaf) {
             let values = &self.leaves[leaf as usize * self.width..][..self.width];
             sums.iter_mut().zip(values).for_each(|(sum, value)| *sum += value);
+        }
+    }
+
+    #[inline]
+    fn trees(&self, out: &mut [f64], first: usize, leaves: &[LeavesOfTree]) {
+        match self.width {
+            1 => self.few_trees::<1>(out, leaves),
+            2 => self.few_trees::<2>(out, leaves),
+            3 => self.few_trees::<3>(out, leaves),
+            _ => {
+                for (tree, leaf) in (first..).zip(leaves) {
+                    self.rows(out, tree, &Arrived { at: [0; LANES], leaf: *leaf });
+                }
+            }
         }
     }
 

@@ -8,6 +8,7 @@
 mod committee;
 pub(crate) mod compact;
 pub(crate) mod lanes;
+pub(crate) mod subtrees;
 mod trees;
 pub(crate) mod validate;
 
@@ -16,7 +17,7 @@ use serde::{Deserialize, Serialize};
 pub use self::committee::{Asked, Recoded, Stacking, StackingMember, Voting, VotingKind};
 pub use self::trees::{
     Boosted, BoostedKind, BoostedLink, Categories, CategoryRule, Encoding, Float, Forest, ForestKind, Head,
-    LeafNumbers, TreeLayout, Trees,
+    LeafNumbers, Subtrees, TreeLayout, Trees,
 };
 
 use crate::format::{ArrayId, ArrayInfo};

@@ -36,6 +36,7 @@ fn stump() -> (Trees, Memory) {
         missing: None,
         depths: None,
         crowns: None,
+        subtrees: None,
         origin: ArrayId(3),
         shared: false,
     };
@@ -193,6 +194,36 @@ fn crowns_that_lead_out_of_their_tree_are_refused() {
     assert_eq!(["fine"; 3], [with(0, 0), with(1, 0), with(2, 2)]);
     assert!(with(1, 3).contains("`crowns` is 3, expected features up to 2"), "{}", with(1, 3));
     assert!(with(2, 3).contains("`crowns` is 3, expected nodes below 3"), "{}", with(2, 3));
+}
+
+#[test]
+fn subtrees_that_lead_nowhere_are_refused() {
+    let end = |distance: u32, leaf: u32| distance << 6 | leaf << 14;
+    let with = |below: u32, at: usize, word: u32, hops: u8, crowned: bool| {
+        let (mut trees, mut arrays) = stump();
+        let crown: compact::Crown = [[u32::MAX; 16], [2; 16], [0; 16]];
+        let mut all = [subtrees::NO_SPLITS; 3];
+        all[at][11] = word;
+        let bytes = |words: &[u32]| bytemuck::cast_slice(words).to_vec();
+        arrays.arrays.push(array(Dtype::U32, &[1, 3, 16], bytes(crown.as_flattened())));
+        arrays.arrays.push(array(Dtype::U32, &[1, 16], bytes(&[below; 16])));
+        arrays.arrays.push(array(Dtype::U32, &[3, 16], bytes(all.as_flattened())));
+        if let TreeLayout::Compact { crowns, subtrees, .. } = &mut trees.layout {
+            *crowns = crowned.then_some(ArrayId(4));
+            *subtrees = Some(Subtrees { below: ArrayId(5), subtrees: ArrayId(6), hops });
+        }
+        check(trees, &arrays)
+    };
+    assert_eq!("fine", with(2, 0, end(2, 1), 1, true));
+    assert_eq!("fine", with(0, 1, end(1, 0) | 0x3f, 3, true), "any feature is one of the registers");
+    let says = |problem: &str, found: String| assert!(found.contains(problem), "{found}");
+    says("`below` is 3, expected subtrees below 3", with(3, 0, 0, 1, true));
+    says("`subtrees` is 3, expected ends up to 2 further", with(0, 0, end(3, 0), 1, true));
+    says("`subtrees` is 1, expected ends up to 0 further", with(0, 2, end(1, 0), 1, true));
+    says("`subtrees` is 2, expected leaves below 2", with(0, 1, end(0, 2), 1, true));
+    says("`hops` is 0, expected 1 to 3", with(0, 0, 0, 0, true));
+    says("`hops` is 4, expected 1 to 3", with(0, 0, 0, 4, true));
+    says("crowns above subtrees", with(0, 0, 0, 1, false));
 }
 
 #[test]

@@ -421,6 +421,9 @@ pub enum TreeLayout {
         /// `u32 [n_trees, 3, 16]`: the first four levels of every tree once more. Absent: they would not pay.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         crowns: Option<ArrayId>,
+        /// The trees once more below their crowns, for processors with AVX-512. Absent: they do not fit, or would not pay.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        subtrees: Option<Subtrees>,
         /// `u32 [n_nodes]`: the library's own number of the node within its tree. Only `apply` reads it.
         origin: ArrayId,
         /// Whether several splits may lead to one pair of leaves, whose numbers are then all ones.
@@ -449,6 +452,18 @@ pub enum TreeLayout {
     },
 }
 
+/// Trees below their crowns, in pieces of three levels.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Subtrees {
+    /// `u32 [n_trees, 16]`: the subtree that each end of a crown leads to.
+    pub below: ArrayId,
+    /// `u32 [n_subtrees, 16]`; `docs/format.md` describes them.
+    pub subtrees: ArrayId,
+    /// Most of them on a way to a leaf, 1 to 3.
+    pub hops: u8,
+}
+
 impl Trees {
     /// How the trees are laid out, and why not otherwise, in words.
     pub fn layout_in_words(&self) -> String {
@@ -459,6 +474,11 @@ impl Trees {
             }
             TreeLayout::Lanes { heap: None, .. } => {
                 return format!("{n_trees} trees side by side, of at most {} leaves", NODES + 1);
+            }
+            TreeLayout::Compact { subtrees: Some(_), .. } => {
+                return format!(
+                    "{n_trees} trees walked one by one; with AVX-512 three levels at a time, as none is deep"
+                );
             }
             TreeLayout::Compact { .. } => match &self.head {
                 Head::Forest(Forest { average: false, .. }) => "it is a single tree",

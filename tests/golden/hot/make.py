@@ -69,6 +69,13 @@ def shared():
     return saved, x, [*methods, "apply"]
 
 
+def subtrees():
+    """Trees of few levels, which are there as nodes and as subtrees."""
+    x, y = make_classification(1500, 8, n_informative=6, flip_y=0.3, random_state=0)
+    saved, x, methods = model(RandomForestClassifier(4, max_depth=7, random_state=0), x.astype(np.float32), y)
+    return saved, x, [*methods, "apply"]
+
+
 def histogram():
     """Small trees of any form side by side, with missing values."""
     x, y = make_classification(500, 6, random_state=0)

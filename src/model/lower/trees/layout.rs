@@ -9,9 +9,11 @@ use crate::format::dtype::Dtype;
 use crate::format::{ArrayId, ArrayInfo, Order, Role};
 use crate::model::lower::trees::nodes::{MISSING, Nodes};
 use crate::model::lower::trees::place::{LINE, Placed, Placer, Words};
+use crate::model::lower::trees::subtrees::Cut;
 use crate::model::lower::{Staged, StagedData};
 use crate::model::plan::compact::{CROWN_LEVELS, Crown, Node, Packing, SHARED};
-use crate::model::plan::{Encoding, TreeLayout};
+use crate::model::plan::subtrees::{self, Subtree};
+use crate::model::plan::{Encoding, Subtrees, TreeLayout};
 
 /// Bytes that an array may take in memory before it goes to a temporary file.
 pub(super) const SPOOL_BYTES: usize = 32 << 20;
@@ -30,7 +32,41 @@ pub(super) struct Layout {
     any_missing: bool,
     depths: Vec<u8>,
     crowns: Vec<Crown>,
+    /// Until a tree cannot be cut.
+    cuts: Option<Cuts>,
     any_shared: bool,
+}
+
+/// Trees cut into subtrees.
+struct Cuts {
+    below: Vec<[u32; 16]>,
+    subtrees: SpooledTempFile,
+    n_subtrees: u32,
+    hops: u8,
+}
+
+impl Cuts {
+    fn new() -> Self {
+        Cuts { below: Vec::new(), subtrees: SpooledTempFile::new(SPOOL_BYTES), n_subtrees: 0, hops: 0 }
+    }
+
+    /// Adds a tree if it could be cut, and its leaf ids have room; they are where in `ids` those of its leaves say, or what they say.
+    fn with(mut self, cut: Option<Cut>, ids: Option<&[u32]>) -> io::Result<Option<Self>> {
+        let Some(mut cut) = cut else { return Ok(None) };
+        let first = self.n_subtrees;
+        let Some(end) = u32::try_from(cut.subtrees.len()).ok().and_then(|len| first.checked_add(len)) else {
+            return Ok(None);
+        };
+        if let Some(ids) = ids
+            && cut.subtrees.iter_mut().any(|subtree| subtrees::map_leaves(subtree, ids).is_none())
+        {
+            return Ok(None);
+        }
+        self.below.push(cut.below.map(|at| first + at));
+        self.subtrees.write_all(bytemuck::cast_slice(&cut.subtrees))?;
+        (self.n_subtrees, self.hops) = (end, self.hops.max(cut.hops));
+        Ok(Some(self))
+    }
 }
 
 impl Layout {
@@ -47,6 +83,7 @@ impl Layout {
             any_missing: false,
             depths: Vec::new(),
             crowns: Vec::new(),
+            cuts: Some(Cuts::new()),
             any_shared: false,
         }
     }
@@ -58,10 +95,11 @@ impl Layout {
 
     /// Adds one tree, its nodes where `placed` has them. What is low in its leaves is their ids, or where in `ids` those are.
     pub(super) fn add(&mut self, tree: &Nodes, placed: Placed, ids: Option<&[u32]>) -> io::Result<()> {
-        let Placed { words, mut numbers, depths, shared } = placed;
+        let Placed { words, mut numbers, depths, shared, cut } = placed;
         let start = self.roots.last().copied().unwrap_or(0);
         self.roots.push(start + numbers.len() as u64);
         self.depths.extend(depths);
+        self.cuts = self.cuts.take().map_or(Ok(None), |cuts| cuts.with(cut, ids))?;
         match words {
             Words::Narrow(words) => self.add_words(words, ids),
             Words::Wide(words) => self.add_words(words, ids),
@@ -106,8 +144,12 @@ impl Layout {
     }
 
     /// The arrays, and the table of leaf values last.
-    pub(super) fn finish(self, leaves: Staged) -> LaidOut {
-        let (n_nodes, crowned) = (self.roots.last().copied().unwrap_or(0), self.crowned());
+    pub(super) fn finish(mut self, leaves: Staged) -> LaidOut {
+        let n_nodes = self.roots.last().copied().unwrap_or(0);
+        // Subtrees of which many splits are missing take more lines than nodes do.
+        let fits = |cuts: &Cuts| !self.wide && u64::from(cuts.n_subtrees) * LINE as u64 <= n_nodes;
+        let cuts = self.cuts.take().filter(fits);
+        let crowned = self.crowned() || cuts.is_some();
         let roots = bytemuck::cast_slice(&self.roots).to_vec();
         let node_shape = if self.wide { vec![n_nodes, 2] } else { vec![n_nodes] };
         let depths = vec![self.depths.len() as u64 / 2, 2];
@@ -121,6 +163,14 @@ impl Layout {
         if crowned {
             let crowns = bytemuck::cast_slice(&self.crowns).to_vec();
             arrays.push(Staged::memory("crowns", Dtype::U32, vec![self.crowns.len() as u64, 3, 16], crowns));
+        }
+        let hops = cuts.as_ref().map(|cuts| cuts.hops);
+        let first_cut = arrays.len();
+        if let Some(cuts) = cuts {
+            let below = bytemuck::cast_slice(&cuts.below).to_vec();
+            arrays.push(Staged::memory("below", Dtype::U32, vec![cuts.below.len() as u64, 16], below));
+            let shape = vec![u64::from(cuts.n_subtrees), size_of::<Subtree>() as u64 / 4];
+            arrays.push(spooled("subtrees", Dtype::U32, shape, Role::Predict, cuts.subtrees));
         }
         if any_missing {
             let missing = bytemuck::cast_slice(&self.missing).to_vec();
@@ -137,6 +187,7 @@ impl Layout {
             origin: ids[2],
             depths: Some(ids[3]),
             crowns: crowned.then(|| ids[4]),
+            subtrees: hops.map(|hops| Subtrees { below: ids[first_cut], subtrees: ids[first_cut + 1], hops }),
             missing: any_missing.then(|| ids[ids.len() - 2]),
             leaves: ids[ids.len() - 1],
             shared,

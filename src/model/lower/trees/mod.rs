@@ -15,6 +15,7 @@ mod nodes;
 mod place;
 mod plain;
 mod recoded;
+mod subtrees;
 mod tags;
 mod vectors;
 

@@ -12,6 +12,7 @@ use std::hint::black_box;
 use std::ops::Range;
 
 use crate::model::lower::trees::nodes::{Nodes, Packed};
+use crate::model::lower::trees::subtrees::Cut;
 use crate::model::plan::compact::{Node, Packing};
 
 /// Nodes in a line of the cache.
@@ -31,6 +32,8 @@ pub(super) struct Placed {
     pub(super) depths: [u8; 2],
     /// Where the shared pairs of leaves are.
     pub(super) shared: Range<usize>,
+    /// The tree once more, if it can be cut. What is low in its leaves is their id there.
+    pub(super) cut: Option<Cut>,
 }
 
 /// Nodes of either size.
@@ -96,7 +99,9 @@ fn place<N: Node>(tree: &Nodes, packing: Packing, words: impl FnOnce(Vec<N>) -> 
         placing.pair([EMPTY; 2], 0);
     }
     black_box(placing.ahead);
-    Placed { words: words(placing.words), numbers: placing.numbers, depths: placing.depths.finish(), shared }
+    let depths = placing.depths.finish();
+    let cut = Cut::of(tree, depths[1], packing.leaf_feature());
+    Placed { words: words(placing.words), numbers: placing.numbers, depths, shared, cut }
 }
 
 struct Placing<'a, N> {

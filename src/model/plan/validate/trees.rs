@@ -4,10 +4,11 @@
 use crate::format::ArrayId;
 use crate::format::dtype::{Dtype, Kind};
 use crate::model::plan::compact::{Crown, Node, Packing};
+use crate::model::plan::subtrees::{self, COLUMNS, MOST_HOPS, Subtree};
 use crate::model::plan::validate::{Check, MAX_COLUMNS};
 use crate::model::plan::{
     Boosted, BoostedKind, BoostedLink, Categories, CategoryRule, Encoding, Float, Forest, ForestKind, Head,
-    LeafNumbers, PlanError, TreeLayout, Trees,
+    LeafNumbers, PlanError, Subtrees, TreeLayout, Trees,
 };
 
 impl Check<'_> {
@@ -37,6 +38,7 @@ impl Check<'_> {
                 missing,
                 depths,
                 crowns,
+                subtrees,
                 origin,
                 // Whatever it says, numbers are only numbers.
                 shared: _,
@@ -63,6 +65,10 @@ impl Check<'_> {
                 if let Some(crowns) = crowns {
                     let crowns = self.array::<u32>("crowns", crowns, &[u64::from(trees.n_trees), 3, 16])?;
                     self.crowns(bytemuck::cast_slice(crowns), n_columns, roots)?;
+                }
+                if let Some(subtrees) = subtrees {
+                    self.equal("crowns above subtrees", 1, u64::from(crowns.is_some()))?;
+                    self.subtrees(&subtrees, u64::from(trees.n_trees), n_columns, distinct)?;
                 }
                 self.array::<u32>("origin", origin, &[n_nodes])?;
                 let check =
@@ -215,6 +221,43 @@ impl Check<'_> {
             let len = span[1].saturating_sub(span[0]);
             if let Some(&node) = below.iter().find(|&&node| u64::from(node) >= len) {
                 return Err(self.field("crowns", &format!("nodes below {len}"), u64::from(node)));
+            }
+        }
+        Ok(())
+    }
+
+    /// Crowns lead to subtrees that there are, and these to others or to leaves. A feature that there is not reads nothing.
+    fn subtrees(
+        &self,
+        found: &Subtrees,
+        n_trees: u64,
+        n_columns: u32,
+        n_leaves: u64,
+    ) -> Result<(), PlanError> {
+        let Subtrees { below, subtrees, hops } = *found;
+        if n_columns as usize > COLUMNS {
+            let expected = format!("up to {COLUMNS}, with subtrees");
+            return Err(self.field("n_features and sets of categories", &expected, u64::from(n_columns)));
+        }
+        if !(1..=MOST_HOPS).contains(&hops) {
+            return Err(self.field("hops", &format!("1 to {MOST_HOPS}"), u64::from(hops)));
+        }
+        let n_subtrees = self.info("subtrees", subtrees)?.shape.first().copied().unwrap_or(0);
+        let below = self.array::<u32>("below", below, &[n_trees, 16])?;
+        if let Some(&at) = below.iter().find(|&&at| u64::from(at) >= n_subtrees) {
+            return Err(self.field("below", &format!("subtrees below {n_subtrees}"), u64::from(at)));
+        }
+        let all: &[Subtree] =
+            bytemuck::cast_slice(self.array::<u32>("subtrees", subtrees, &[n_subtrees, 16])?);
+        for (subtree, room) in all.iter().zip((0..n_subtrees).rev()) {
+            let wrong =
+                |&(distance, leaf): &(u32, u32)| u64::from(distance) > room || u64::from(leaf) >= n_leaves;
+            if let Some((distance, leaf)) = subtrees::ends(subtree).find(wrong) {
+                let (expected, found) = match u64::from(distance) > room {
+                    true => (format!("ends up to {room} further"), distance),
+                    false => (format!("leaves below {n_leaves}"), leaf),
+                };
+                return Err(self.field("subtrees", &expected, u64::from(found)));
             }
         }
         Ok(())
